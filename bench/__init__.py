@@ -1,0 +1,1 @@
+"""Benchmarks: micro (pytest-benchmark) and macro (side by side with other proxies)."""

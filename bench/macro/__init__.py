@@ -1,0 +1,1 @@
+"""fastmesh, nginx, HAProxy and Envoy side by side, over the same upstream and the same work."""

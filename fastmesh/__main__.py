@@ -1,0 +1,5 @@
+"""`python -m fastmesh`."""
+
+from fastmesh.cli.main import main
+
+main()

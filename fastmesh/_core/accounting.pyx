@@ -1,0 +1,113 @@
+"""The last stage of the pipeline: what an exchange leaves behind in counters and in the access log.
+
+Log lines gather in the worker's memory and go out many at a time through a pipe that never blocks; when its reader
+cannot keep up, whole lines are dropped and counted.
+"""
+
+from libc.stdint cimport uint8_t, uint32_t, uint64_t
+from libc.stdio cimport snprintf
+from libc.string cimport memmove
+
+from fastmesh._core.access_log cimport ACCESS_LINE_MAX_BYTES, access_format, access_record_t
+from fastmesh._core.hashing cimport splitmix64
+from fastmesh._core.histogram cimport histogram_index
+from fastmesh._core.reason cimport reason_name
+from fastmesh._core.shared cimport series_stats_t, service_stats_t
+from fastmesh._core.sockets cimport write
+
+cdef enum:
+    CLIENT_TEXT_BYTES = 64
+
+cdef const char* EMPTY = b""
+cdef const char* V4_FORM = b"%s:%u"
+cdef const char* V6_FORM = b"[%s]:%u"
+
+
+cdef void count(exchange_t* exchange, uint64_t duration_us, uint64_t upstream_us) noexcept nogil:
+    cdef series_stats_t* series = exchange.series
+    cdef service_stats_t* service
+    cdef uint32_t status_class = exchange.status // 100
+    series.requests[status_class if status_class <= 5 else 0] += 1
+    series.bytes_in += exchange.bytes_in
+    series.bytes_out += exchange.bytes_out
+    if exchange.reason:
+        series.reasons[exchange.reason] += 1
+    if exchange.destination == NULL:
+        return
+    service = exchange.destination.service.stats
+    service.duration_us[histogram_index(duration_us)] += 1
+    service.duration_sum_us += duration_us
+    if exchange.answered_ns:
+        service.upstream_us[histogram_index(upstream_us)] += 1
+        service.upstream_sum_us += upstream_us
+        if exchange.endpoint != NULL:
+            exchange.endpoint.stats.ewma_us = <uint64_t>(exchange.endpoint.load.ewma_ns / 1000)
+
+
+cdef void append_line(exchange_t* exchange, uint64_t duration_us, uint64_t upstream_us) noexcept nogil:
+    cdef worker_t* worker = exchange.worker
+    cdef access_record_t record
+    cdef char[CLIENT_TEXT_BYTES] client
+    cdef bint is_v6 = False
+    cdef uint8_t i
+    cdef size_t length
+    if worker.log_len + ACCESS_LINE_MAX_BYTES > LOG_ROOM_BYTES:
+        log_flush(worker)
+        if worker.log_len + ACCESS_LINE_MAX_BYTES > LOG_ROOM_BYTES:
+            worker.stats.log_dropped += 1
+            return
+    for i in range(exchange.downstream.peer_len):
+        is_v6 = is_v6 or exchange.downstream.peer[i] == c":"
+    snprintf(
+        client, CLIENT_TEXT_BYTES, V6_FORM if is_v6 else V4_FORM, exchange.downstream.peer, exchange.downstream.peer_port
+    )
+    record.started_unix_us = (exchange.begun_ns + worker.unix_offset_ns) // 1000
+    record.duration_us = duration_us
+    record.upstream_us = upstream_us
+    record.bytes_in = exchange.bytes_in
+    record.bytes_out = exchange.bytes_out
+    record.request = &exchange.request if exchange.request.text != NULL else NULL
+    record.client = client
+    record.listener = exchange.listener.name
+    record.route = exchange.route.name if exchange.route != NULL else EMPTY
+    record.service = exchange.destination.service.name if exchange.destination != NULL else EMPTY
+    record.endpoint = <const char*>exchange.endpoint.text if exchange.endpoint != NULL else EMPTY
+    record.reason = reason_name(exchange.reason)
+    record.detail = exchange.detail
+    record.status = exchange.status
+    record.retries = exchange.retries
+    record.response_version_minor = exchange.request.version_minor
+    length = access_format(exchange.tables.log_format, &record, worker.log + worker.log_len, LOG_ROOM_BYTES - worker.log_len)
+    if length == 0:
+        worker.stats.log_dropped += 1
+        return
+    if worker.log_len == 0:
+        worker.log_since_ms = worker.now_ms
+    worker.log_len += <uint32_t>length
+    worker.stats.log_lines += 1
+
+
+cdef void account_exchange(exchange_t* exchange) noexcept nogil:
+    cdef worker_t* worker = exchange.worker
+    cdef uint64_t duration_us = (worker.now_ns - exchange.begun_ns) // 1000
+    cdef uint64_t upstream_us = 0
+    if exchange.answered_ns:
+        upstream_us = (exchange.answered_ns - exchange.sent_ns) // 1000
+    count(exchange, duration_us, upstream_us)
+    if exchange.tables.log_format == NULL or worker.log_fd < 0:
+        return
+    if exchange.reason or splitmix64(&worker.random) <= exchange.tables.log_threshold:
+        append_line(exchange, duration_us, upstream_us)
+
+
+cdef void log_flush(worker_t* worker) noexcept nogil:
+    cdef ssize_t written
+    if worker.log_len == 0 or worker.log_fd < 0:
+        return
+    written = write(worker.log_fd, worker.log, worker.log_len)
+    worker.log_since_ms = worker.now_ms
+    if written <= 0:
+        return                          # full: the lines wait, and further ones are dropped
+    worker.log_len -= <uint32_t>written
+    if worker.log_len:
+        memmove(worker.log, worker.log + written, worker.log_len)

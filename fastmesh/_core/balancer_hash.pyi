@@ -1,0 +1,1 @@
+"""ring_hash and maglev; internal to fastmesh._core.balancer."""

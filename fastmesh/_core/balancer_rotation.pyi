@@ -1,0 +1,1 @@
+"""round_robin; internal to fastmesh._core.balancer."""

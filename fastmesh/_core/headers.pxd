@@ -1,0 +1,123 @@
+"""The head of a request or a response, in a form that knows no codec.
+
+A head is a text and a table of header fields that point into it by offset, so it can be moved with two copies. Codecs
+fill it from bytes (http1_parser) and write it to bytes (http1_writer); filters only drop and append fields.
+
+Ownership: whoever makes a head_t owns `text` and `headers`; these functions never allocate.
+"""
+
+from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
+
+cdef enum header_id_t:
+    HEADER_OTHER = 0
+    HEADER_HOST
+    HEADER_CONNECTION
+    HEADER_CONTENT_LENGTH
+    HEADER_TRANSFER_ENCODING
+    HEADER_TE
+    HEADER_TRAILER
+    HEADER_UPGRADE
+    HEADER_EXPECT
+    HEADER_KEEP_ALIVE
+    HEADER_PROXY_CONNECTION
+    HEADER_PROXY_AUTHENTICATE
+    HEADER_PROXY_AUTHORIZATION
+    HEADER_X_FORWARDED_FOR
+    HEADER_X_FORWARDED_PROTO
+    HEADER_X_FORWARDED_HOST
+    HEADER_X_REQUEST_ID
+    HEADER_VIA
+    HEADER_COOKIE
+    HEADER_ACCEPT
+    HEADER_USER_AGENT
+    HEADER_CONTENT_TYPE
+    HEADER_HTTP2_SETTINGS
+    HEADER_MAX_FORWARDS
+
+cdef enum header_flag_t:
+    HEADER_DROPPED = 1      # stays in the table, is not written
+
+cdef enum method_id_t:
+    METHOD_OTHER = 0
+    METHOD_GET
+    METHOD_HEAD
+    METHOD_POST
+    METHOD_PUT
+    METHOD_DELETE
+    METHOD_PATCH
+    METHOD_OPTIONS
+    METHOD_CONNECT
+    METHOD_TRACE
+
+cdef enum framing_t:
+    FRAMING_NONE = 0        # no body
+    FRAMING_LENGTH = 1      # content_length bytes
+    FRAMING_CHUNKED = 2
+    FRAMING_CLOSE = 3       # responses only: until the connection ends
+
+cdef enum head_flag_t:
+    HEAD_KEEP_ALIVE = 1         # the sender will keep this connection
+    HEAD_EXPECT_CONTINUE = 2
+    HEAD_UPGRADE = 4            # Connection names upgrade, and Upgrade is there
+    HEAD_ABSOLUTE_FORM = 8      # the target was an absolute URI (authority then comes from it, RFC 9112 3.2.2)
+    HEAD_ASTERISK_FORM = 16     # the target was *
+
+cdef struct header_t:           # 16 bytes
+    uint32_t name_off           # into head_t.text
+    uint32_t value_off
+    uint32_t value_len
+    uint16_t name_len
+    uint8_t id                  # header_id_t
+    uint8_t flags               # header_flag_t
+
+cdef struct head_t:
+    char* text
+    header_t* headers
+    uint32_t text_len           # bytes used
+    uint32_t text_cap           # bytes there; 0: text is borrowed, nothing can be appended
+    uint16_t count
+    uint16_t capacity
+    uint8_t method_id           # request
+    uint8_t version_minor       # HTTP/1.x
+    uint8_t framing             # framing_t
+    uint8_t flags               # head_flag_t
+    uint16_t status             # response
+    uint32_t method_off
+    uint32_t method_len
+    uint32_t authority_off      # Host, or from an absolute-form target; may hold a port
+    uint32_t authority_len
+    uint32_t path_off           # path without query; "*" for asterisk-form; authority for CONNECT
+    uint32_t path_len
+    uint32_t query_off          # without "?"; length 0 when there is none
+    uint32_t query_len
+    uint32_t target_off         # origin-form (path and query) as it is sent on
+    uint32_t target_len
+    uint32_t reason_off         # response: reason phrase
+    uint32_t reason_len
+    uint64_t content_length     # valid with FRAMING_LENGTH
+
+# The id of a known header name in any case, else HEADER_OTHER.
+cdef uint8_t header_identify(const char* name, size_t length) noexcept nogil
+# The id of a known name that this one becomes where "_" and "-" are the same (CGI, WSGI), else HEADER_OTHER.
+cdef uint8_t header_identify_underscored(const char* name, size_t length) noexcept nogil
+# The first field that is not dropped, or NULL. `lowered` is a name in lower case.
+cdef header_t* headers_find(head_t* head, uint8_t header_id) noexcept nogil
+cdef header_t* headers_find_name(head_t* head, const char* lowered, size_t length) noexcept nogil
+# Append a field by copying name and value behind the text. -1 when there is no room (the head is then unchanged).
+cdef int headers_append(head_t* head, uint8_t header_id, const char* name, size_t name_len, const char* value, size_t value_len) noexcept nogil
+cdef void headers_drop(head_t* head, uint8_t header_id) noexcept nogil
+# Copy the text and table of `source` into memory owned by the caller. -1 when it does not fit.
+cdef int head_copy(head_t* target, const head_t* source, char* text, uint32_t text_cap, header_t* headers, uint16_t capacity) noexcept nogil
+# The same in pieces, for a value that is put together: open, extend as often as needed, close. -1 when there is no room;
+# an append that was opened and not closed leaves no trace. What is appended stands as a line: "name: value" CR LF.
+cdef int headers_append_open(head_t* head, uint8_t header_id, const char* name, size_t name_len) noexcept nogil
+cdef int headers_append_extend(head_t* head, const char* piece, size_t length) noexcept nogil
+cdef int headers_append_close(head_t* head) noexcept nogil
+# The value of a cookie; its length is written to `found_len`; NULL when there is none.
+cdef const char* head_cookie(head_t* head, const char* name, size_t name_len, size_t* found_len) noexcept nogil
+
+cdef class Head:                # a head_t that owns its memory, for Python
+    cdef head_t head
+    cdef bytes slice(self, uint32_t offset, uint32_t length)
+
+cdef Head head_to_python(const head_t* source, size_t text_room, uint16_t field_room)

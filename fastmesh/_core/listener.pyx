@@ -1,0 +1,247 @@
+"""Listening sockets: the stage `accept`.
+
+The supervisor binds the sockets and every worker accepts on the same ones, so none is lost with a worker. They are
+level-triggered and exclusive: the kernel wakes one worker for a connection, not all.
+"""
+
+from libc.errno cimport EAGAIN, EMFILE, ENFILE, ENOBUFS, ENOMEM, errno
+from libc.stdlib cimport calloc, free
+from libc.string cimport memcpy, memmove, strlen, strncmp
+
+from fastmesh._core.connection cimport connection_new, connection_set_deadline
+from fastmesh._core.http1_server cimport http1_server_drain
+from fastmesh._core.live cimport (
+    CONNECTION_CLOSED,
+    CONNECTION_OPEN,
+    IO_WRITABLE,
+    LIVE_DOWNSTREAM,
+    LIVE_LISTENER,
+    SOURCE_LISTENER,
+    TIMER_LISTENER,
+)
+from fastmesh._core.shared cimport shared_listener
+from fastmesh._core.sockets cimport (
+    AF_INET,
+    EPOLL_CTL_ADD,
+    EPOLL_CTL_DEL,
+    EPOLLEXCLUSIVE,
+    EPOLLIN,
+    SOCK_CLOEXEC,
+    SOCK_NONBLOCK,
+    accept4,
+    close,
+    epoll_ctl,
+    epoll_event,
+    sockaddr,
+    sockaddr_storage,
+    socket_set_nodelay,
+    socklen_t,
+)
+from fastmesh._core.timer_wheel cimport wheel_cancel, wheel_set
+
+cdef extern from "<arpa/inet.h>" nogil:
+    cdef struct in_addr:
+        pass
+    cdef struct in6_addr:
+        pass
+    cdef struct sockaddr_in:
+        unsigned short sin_port
+        in_addr sin_addr
+    cdef struct sockaddr_in6:
+        unsigned short sin6_port
+        in6_addr sin6_addr
+    const char* inet_ntop(int family, const void* address, char* text, socklen_t size)
+    unsigned short ntohs(unsigned short value)
+
+cdef enum:
+    ACCEPTS_PER_TURN = 8                # then the connections that there are get their turn, and other workers theirs
+    PAUSE_MS = 100                      # when descriptors have run out
+
+
+cdef listener_t* listener_find(worker_t* worker, uint32_t listener_id) noexcept nogil:
+    cdef listener_t* listener = worker.listeners
+    while listener != NULL:
+        if listener.id == listener_id and not listener.is_removed:
+            return listener
+        listener = listener.next
+    return NULL
+
+
+cdef int watch(listener_t* listener) noexcept nogil:
+    cdef epoll_event event
+    event.events = EPOLLIN | EPOLLEXCLUSIVE
+    event.data.ptr = listener
+    if epoll_ctl(listener.worker.epoll_fd, EPOLL_CTL_ADD, listener.fd, &event) < 0:
+        return -errno
+    return 0
+
+
+cdef void unwatch(listener_t* listener) noexcept nogil:
+    cdef epoll_event event
+    epoll_ctl(listener.worker.epoll_fd, EPOLL_CTL_DEL, listener.fd, &event)
+
+
+cdef int listener_add(worker_t* worker, uint32_t listener_id, int fd) noexcept nogil:
+    cdef listener_t* listener = listener_find(worker, listener_id)
+    socket_set_nodelay(fd)              # accepted sockets inherit it
+    if listener != NULL:
+        if listener.fd >= 0:
+            unwatch(listener)           # other processes hold the socket too: closing it would not end the watch
+            close(listener.fd)
+        listener.fd = fd
+        return watch(listener)
+    listener = <listener_t*>calloc(1, sizeof(listener_t))
+    if listener == NULL:
+        close(fd)
+        return -ENOMEM
+    listener.source = SOURCE_LISTENER
+    listener.id = listener_id
+    listener.fd = fd
+    listener.worker = worker
+    listener.stats = shared_listener(worker.shared, worker.slot, listener_id)
+    listener.timer.owner = listener
+    listener.timer.kind = TIMER_LISTENER
+    listener.next = worker.listeners
+    worker.listeners = listener
+    worker.stats.live[LIVE_LISTENER] += 1
+    listeners_bind(worker)
+    return watch(listener)
+
+
+cdef void listeners_bind(worker_t* worker) noexcept nogil:
+    cdef listener_t* listener = worker.listeners
+    cdef uint32_t i
+    while listener != NULL:
+        listener.entry = NULL
+        if worker.tables != NULL:
+            for i in range(worker.tables.listener_count):
+                if worker.tables.listeners[i].id == listener.id:
+                    listener.entry = &worker.tables.listeners[i]
+        listener = listener.next
+
+
+# ---- accept
+
+
+cdef void describe_client(connection_t* connection, const sockaddr_storage* address) noexcept nogil:
+    cdef const sockaddr_in* v4 = <const sockaddr_in*>address
+    cdef const sockaddr_in6* v6 = <const sockaddr_in6*>address
+    if address.ss_family == AF_INET:
+        inet_ntop(AF_INET, &v4.sin_addr, connection.peer, sizeof(connection.peer))
+        connection.peer_port = ntohs(v4.sin_port)
+    else:
+        inet_ntop(address.ss_family, &v6.sin6_addr, connection.peer, sizeof(connection.peer))
+        connection.peer_port = ntohs(v6.sin6_port)
+        if strncmp(connection.peer, b"::ffff:", 7) == 0:      # IPv4 on a socket for both
+            memmove(connection.peer, connection.peer + 7, strlen(connection.peer) - 6)
+    connection.peer_len = <unsigned char>strlen(connection.peer)
+
+
+cdef void welcome(listener_t* listener, int fd, const sockaddr_storage* address) noexcept nogil:
+    cdef worker_t* worker = listener.worker
+    cdef connection_t* connection
+    if listener.entry == NULL or listener.open_count >= listener.entry.connections_max:
+        listener.stats.refused += 1
+        close(fd)
+        return
+    connection = connection_new(worker, fd, &worker.http1_server.events, CONNECTION_OPEN)
+    if connection == NULL:
+        listener.stats.refused += 1
+        return
+    connection.is_downstream = 1
+    connection.server = worker.http1_server
+    connection.listener = listener
+    connection.io = IO_WRITABLE
+    describe_client(connection, address)
+    listener.open_count += 1
+    listener.stats.accepted += 1
+    listener.stats.connections += 1
+    worker.stats.live[LIVE_DOWNSTREAM] += 1
+    connection_set_deadline(connection, worker.now_ms + listener.entry.idle_timeout_ms)
+
+
+cdef void listener_accept(listener_t* listener) noexcept nogil:
+    cdef sockaddr_storage address
+    cdef socklen_t length
+    cdef int fd
+    cdef int turn
+    if listener.fd < 0 or listener.is_paused:
+        return
+    for turn in range(ACCEPTS_PER_TURN):
+        length = sizeof(address)
+        fd = accept4(listener.fd, <sockaddr*>&address, &length, SOCK_NONBLOCK | SOCK_CLOEXEC)
+        if fd >= 0:
+            welcome(listener, fd, &address)
+        elif errno == EAGAIN:
+            return
+        elif errno == EMFILE or errno == ENFILE or errno == ENOBUFS or errno == ENOMEM:
+            pause(listener)
+            return
+        # else: that one connection was aborted; the next
+
+
+cdef void pause(listener_t* listener) noexcept nogil:
+    """A level-triggered socket that cannot be accepted from would spin."""
+    listener.is_paused = 1
+    unwatch(listener)
+    wheel_set(&listener.worker.wheel, &listener.timer.node, listener.worker.now_ms + PAUSE_MS)
+
+
+# ---- the end
+
+
+cdef void listener_on_timer(listener_t* listener) noexcept nogil:
+    if listener.is_removed:
+        close_connections(listener)
+    elif listener.is_paused:
+        listener.is_paused = 0
+        if listener.fd >= 0:
+            watch(listener)
+
+
+cdef void close_connections(listener_t* listener) noexcept nogil:
+    cdef connection_t* connection = listener.worker.connections
+    cdef connection_t* next
+    while connection != NULL:
+        next = connection.next
+        if connection.listener == listener and connection.state != CONNECTION_CLOSED:
+            connection.events.on_broken(connection, 0)
+            # Its end may have taken others out of the list: begin anew.
+            next = listener.worker.connections
+        connection = next
+
+
+cdef void listener_remove(listener_t* listener, uint64_t deadline_ms) noexcept nogil:
+    cdef connection_t* connection = listener.worker.connections
+    cdef connection_t* next
+    if listener.fd >= 0:
+        if not listener.is_paused:
+            unwatch(listener)
+        close(listener.fd)
+        listener.fd = -1
+    listener.is_removed = 1
+    wheel_set(&listener.worker.wheel, &listener.timer.node, listener.worker.now_ms + deadline_ms)
+    while connection != NULL:
+        next = connection.next
+        if connection.listener == listener and connection.state == CONNECTION_OPEN:
+            http1_server_drain(connection)
+        connection = next
+
+
+cdef void listener_left(listener_t* listener) noexcept nogil:
+    listener.open_count -= 1
+    listener.stats.connections -= 1
+
+
+cdef void listeners_sweep(worker_t* worker) noexcept nogil:
+    cdef listener_t** link = &worker.listeners
+    cdef listener_t* listener
+    while link[0] != NULL:
+        listener = link[0]
+        if listener.is_removed and listener.open_count == 0:
+            link[0] = listener.next
+            wheel_cancel(&worker.wheel, &listener.timer.node)
+            worker.stats.live[LIVE_LISTENER] -= 1
+            free(listener)
+        else:
+            link = &listener.next

@@ -1,0 +1,346 @@
+"""The live objects of a worker, and who owns them. Structs only; behaviour stands in the modules named here.
+
+    worker_t       engine.pyx      one a process; everything hangs off it
+    listener_t     engine.pyx      owned by the worker; outlives its configuration until its last connection has ended
+    connection_t   connection.pyx  owned by the worker; ended by connection_close, freed at the end of the round
+    exchange_t     exchange.pyx    owned by itself: from exchange_new to exchange_finish
+    endpoint_t     pool.pyx        counted: the tables that name it, and its connections
+    tables_t       tables.pyx      counted: the engine, and the exchanges that began under it
+    buffer_t       buffers.pyx     owned by the connection or exchange that took it
+"""
+
+from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
+from fastmesh._core.access_log cimport access_format_t
+from fastmesh._core.balancer cimport load_t, subset_t
+from fastmesh._core.hashing cimport sip_key_t
+from fastmesh._core.headers cimport head_t, header_t
+from fastmesh._core.http1_chunked cimport chunked_t
+from fastmesh._core.http1_parser cimport http1_limits_t
+from fastmesh._core.limiter cimport limit_t
+from fastmesh._core.router cimport router_t
+from fastmesh._core.shared cimport (
+    endpoint_stats_t,
+    listener_stats_t,
+    series_stats_t,
+    service_stats_t,
+    shared_t,
+    worker_stats_t,
+)
+from fastmesh._core.sockets cimport sockaddr_storage, socklen_t
+from fastmesh._core.timer_wheel cimport wheel_t, wheel_timer_t
+
+cdef enum:                          # kinds of live objects: index into worker_stats_t.live; names in engine.LIVE_KINDS
+    LIVE_DOWNSTREAM = 0
+    LIVE_UPSTREAM
+    LIVE_EXCHANGE
+    LIVE_BUFFER
+    LIVE_LISTENER
+    LIVE_ENDPOINT
+    LIVE_TABLES
+    LIVE_KIND_COUNT
+
+cdef enum:                          # classes of buffers
+    BUFFER_SMALL = 0                # 2 KiB: an exchange's request head
+    BUFFER_MEDIUM = 1               # 16 KiB: output
+    BUFFER_LARGE = 2                # 64 KiB
+    BUFFER_HUGE = 3                 # 256 KiB: what one read of a big body may bring
+    BUFFER_CLASSES = 4
+
+cdef struct buffer_t:               # its bytes stand right behind the struct (buffer_data)
+    buffer_t* next
+    uint32_t capacity
+    uint32_t begin
+    uint32_t end
+    uint8_t size_class
+
+cdef enum source_kind_t:            # first byte of whatever an epoll event points to
+    SOURCE_LISTENER = 1
+    SOURCE_CONNECTION = 2
+    SOURCE_TIMER = 3
+
+cdef enum timer_kind_t:
+    TIMER_CONNECTION = 1
+    TIMER_EXCHANGE = 2
+    TIMER_LISTENER = 3
+    TIMER_HEARTBEAT = 4
+
+cdef struct timer_t:
+    wheel_timer_t node              # first: a popped node is cast back
+    void* owner
+    uint8_t kind                    # timer_kind_t
+
+cdef enum io_flag_t:
+    IO_READABLE = 1                 # there may be something to receive
+    IO_WRITABLE = 2                 # there may be room to send
+    IO_PEER_SHUT = 4                # the peer sent FIN (seen by epoll, maybe not yet by recv)
+    IO_BROKEN = 8                   # reset or error: both directions are gone
+    IO_END = 16                     # recv returned 0
+    IO_SHUT = 32                    # we sent FIN
+    IO_WRITE_BROKEN = 64            # send failed: nobody listens, but there may be something to receive
+    IO_BLOCKED = 128                # output is queued and the source was told to wait
+
+cdef enum connection_state_t:
+    CONNECTION_CONNECTING = 0
+    CONNECTION_OPEN = 1
+    CONNECTION_FLUSHING = 2         # no more input; closes when the output is out
+    CONNECTION_LINGERING = 3        # FIN sent, input is thrown away so that no RST destroys our answer
+    CONNECTION_CLOSED = 4           # descriptor closed; freed at the end of the round
+
+cdef struct io_events_t:            # what a connection tells its codec
+    void (*on_connected)(connection_t*) noexcept nogil
+    void (*on_input)(connection_t*) noexcept nogil
+    void (*on_drained)(connection_t*) noexcept nogil            # the output queue that had blocked is empty
+    void (*on_broken)(connection_t*, int error) noexcept nogil  # errno
+    void (*on_deadline)(connection_t*) noexcept nogil
+
+cdef struct server_codec_t:         # what an exchange asks of its downstream side
+    io_events_t events
+    void (*informational)(exchange_t*, head_t*) noexcept nogil
+    void (*head)(exchange_t*, head_t*, bint is_end) noexcept nogil
+    void (*body)(exchange_t*, const char*, size_t) noexcept nogil
+    void (*end)(exchange_t*, head_t* trailers) noexcept nogil   # trailers may be NULL
+    void (*abort)(exchange_t*) noexcept nogil                   # cut the response off, visibly
+    void (*detach)(exchange_t*) noexcept nogil                  # the exchange is over: go on with the next
+    bint (*blocked)(exchange_t*) noexcept nogil                 # output waits for the peer
+    void (*resume)(exchange_t*) noexcept nogil                  # read on
+
+cdef struct client_codec_t:         # what an exchange asks of its upstream side
+    io_events_t events
+    void (*head)(exchange_t*, bint is_end) noexcept nogil       # exchange.request
+    void (*body)(exchange_t*, const char*, size_t) noexcept nogil
+    void (*end)(exchange_t*, head_t* trailers) noexcept nogil
+    void (*cancel)(exchange_t*) noexcept nogil
+    bint (*blocked)(exchange_t*) noexcept nogil
+    void (*resume)(exchange_t*) noexcept nogil
+
+cdef enum http1_phase_t:            # where an HTTP/1 connection stands in its input
+    HTTP1_HEAD = 0
+    HTTP1_BODY_LENGTH = 1
+    HTTP1_BODY_CHUNKED = 2
+    HTTP1_BODY_CLOSE = 3            # upstream only
+    HTTP1_COMPLETE = 4              # the message is whole; nothing is read until the next may begin
+    HTTP1_TUNNEL = 5                # after 101: bytes
+    HTTP1_REFUSED = 6               # downstream only: input makes no sense any more
+
+cdef struct http1_t:                # the HTTP/1 codec's state of one connection
+    uint64_t remaining              # body bytes to come (HTTP1_BODY_LENGTH)
+    uint64_t discarded              # body bytes thrown away after an early answer
+    size_t scanned                  # http1_find_head_end
+    chunked_t chunked
+    uint8_t phase                   # http1_phase_t
+    uint8_t out_framing             # framing_t of what we send
+    uint8_t keep_alive              # may carry another exchange
+    uint8_t in_message              # bytes of the message being read have come
+
+cdef struct connection_t:
+    uint8_t source                  # SOURCE_CONNECTION
+    uint8_t state                   # connection_state_t
+    uint8_t io                      # io_flag_t
+    uint8_t is_downstream
+    uint8_t in_dirty                # listed in worker.dirty
+    uint8_t in_ready                # listed in worker.ready
+    uint8_t is_idle                 # upstream: in the pool
+    uint8_t is_reused               # upstream: carried an exchange before
+    int fd
+    uint32_t read_bytes             # how much to ask for: grows while it comes, shrinks when the other side is slow
+    worker_t* worker
+    connection_t* next              # worker.connections
+    connection_t* prev
+    connection_t* next_dirty
+    connection_t* next_ready
+    connection_t* next_idle         # endpoint.idle
+    connection_t* prev_idle
+    const io_events_t* events
+    const server_codec_t* server    # downstream
+    const client_codec_t* client    # upstream
+    exchange_t* exchange            # HTTP/1: the one
+    timer_t timer
+    uint64_t deadline_ms            # when events.on_deadline is due; 0: never. The timer may fire earlier
+    buffer_t* input                 # received, not yet consumed
+    buffer_t* output_first          # to be sent
+    buffer_t* output_last
+    uint64_t output_bytes
+    http1_t http1
+    listener_t* listener            # downstream
+    endpoint_t* endpoint            # upstream
+    uint32_t requests               # exchanges begun
+    uint64_t expires_ms             # upstream: not to be reused after; 0: never
+    uint64_t idle_since_ms
+    uint16_t peer_port
+    uint8_t peer_len
+    char peer[46]                   # downstream: peer's address as text
+
+cdef struct listener_t:
+    uint8_t source                  # SOURCE_LISTENER
+    uint8_t is_removed
+    uint8_t is_paused               # descriptors had run out
+    int fd                          # -1: closed
+    uint32_t id
+    uint32_t open_count
+    worker_t* worker
+    listener_t* next
+    listener_entry_t* entry         # in the worker's present tables; NULL: it is not configured any more
+    listener_stats_t* stats
+    timer_t timer                   # drain deadline, or end of the pause
+
+cdef struct endpoint_t:
+    load_t load                     # first: the balancer hands out &load
+    uint32_t references
+    uint32_t open_count
+    uint32_t idle_count
+    uint8_t is_gone                 # no table names it: connections are not kept
+    uint64_t generation             # of the last installed tables that name it
+    sockaddr_storage address
+    socklen_t address_len
+    connection_t* idle              # last used first
+    connection_t* idle_oldest
+    endpoint_stats_t* stats
+    service_stats_t* service_stats
+    char text[64]                   # "address:port"
+
+cdef struct key_t:                  # snapshot.Key
+    uint8_t source                  # snapshot.KeySource
+    uint16_t name_len
+    const char* name                # lower case
+
+cdef struct limit_entry_t:
+    limit_t limit
+    key_t key
+
+cdef struct listener_entry_t:       # snapshot.Listener
+    uint32_t id
+    uint32_t index
+    const char* name
+    http1_limits_t limits
+    uint64_t body_max_bytes
+    uint32_t connections_max
+    uint32_t connection_requests_max
+    uint32_t head_timeout_ms
+    uint32_t idle_timeout_ms
+    uint8_t trusted_hops
+    uint8_t via_len
+    const char* via
+    limit_entry_t* limit            # NULL: none
+    series_stats_t* unrouted
+
+cdef struct service_entry_t:        # snapshot.Service
+    uint32_t id
+    const char* name
+    uint8_t balance
+    uint8_t panic_percent
+    key_t hash_key
+    uint32_t connect_timeout_ms
+    uint32_t request_timeout_ms
+    uint32_t idle_timeout_ms
+    uint32_t pool_connections_max
+    uint32_t pool_idle_timeout_ms
+    uint32_t pool_age_max_ms
+    limit_entry_t* limit
+    service_stats_t* stats
+    uint32_t subset_count
+    subset_t** subsets              # owned
+    uint32_t endpoint_count
+    endpoint_t** endpoints          # references held
+
+cdef struct destination_t:
+    service_entry_t* service
+    uint32_t subset_index
+    int64_t weight
+    int64_t rotation                # smooth weighted choice
+    series_stats_t** series         # parallel to route_entry_t.listener_indexes
+
+cdef struct route_entry_t:          # snapshot.Route
+    const char* name
+    uint32_t listener_count
+    uint32_t* listener_indexes
+    uint32_t destination_count
+    int64_t weight_sum
+    destination_t* destinations
+    limit_entry_t* limit
+
+cdef struct tables_t:
+    uint32_t references
+    uint32_t listener_count
+    listener_entry_t* listeners
+    uint32_t service_count
+    service_entry_t* services
+    uint32_t route_count
+    route_entry_t* routes
+    limit_entry_t* limits
+    router_t* router
+    access_format_t* log_format     # NULL: no access log
+    uint64_t log_threshold          # an exchange is logged when a random number is at most this
+
+cdef enum exchange_flag_t:
+    EXCHANGE_REQUEST_COMPLETE = 1       # the request has wholly arrived
+    EXCHANGE_REQUEST_SENT = 2           # its end was given to the upstream codec
+    EXCHANGE_RESPONSE_STARTED = 4       # a final head was given to the downstream codec
+    EXCHANGE_RESPONSE_COMPLETE = 8      # its end too
+    EXCHANGE_HEAD_SENT = 16             # the upstream codec has the request head
+    EXCHANGE_TUNNEL = 32                # after 101
+    EXCHANGE_RETRIED = 64
+    EXCHANGE_BODY_SENT = 128            # body bytes were given to the upstream codec: no second try
+    EXCHANGE_COUNTED = 256              # counted as active at service and endpoint
+    EXCHANGE_BAD = 512                  # the request was not understood
+
+cdef struct exchange_t:
+    worker_t* worker
+    connection_t* downstream
+    connection_t* upstream          # NULL: none (yet)
+    tables_t* tables
+    listener_entry_t* listener
+    route_entry_t* route            # NULL: none matched
+    destination_t* destination
+    endpoint_t* endpoint            # reference held while set
+    series_stats_t* series
+    head_t request                  # its text and table stand in `block`
+    buffer_t* block
+    timer_t timer
+    uint64_t begun_ns
+    uint64_t sent_ns                # request head given to the upstream
+    uint64_t answered_ns            # response head arrived; 0: none
+    uint64_t activity_ms            # last byte in either direction
+    uint64_t bytes_in               # body
+    uint64_t bytes_out
+    uint32_t flags                  # exchange_flag_t
+    uint32_t stream_id              # of a multiplexing codec; 0 for HTTP/1
+    uint16_t status
+    uint8_t reason                  # reason_t
+    uint8_t retries
+    uint32_t retry_after_s          # for the client; 0: not said
+    const char* detail              # static text, or ""
+
+cdef struct worker_t:
+    int epoll_fd
+    int timer_fd
+    uint8_t timer_source            # SOURCE_TIMER; what the timer's epoll event points to
+    uint8_t is_draining
+    uint64_t now_ns                 # CLOCK_MONOTONIC, read once a round
+    uint64_t now_ms
+    uint64_t unix_offset_ns         # CLOCK_REALTIME - CLOCK_MONOTONIC
+    uint64_t random                 # splitmix64
+    sip_key_t secret                # key of the hashes whose input a stranger picks; the same in all workers
+    wheel_t wheel
+    uint64_t armed_ms               # what timer_fd is set to; UINT64_MAX: nothing
+    timer_t heartbeat
+    buffer_t* scratch               # BUFFER_HUGE: where input is received
+    header_t* scratch_headers
+    buffer_t* free_buffers[4]
+    uint32_t free_counts[4]
+    connection_t* connections
+    connection_t* dirty             # with output to flush at the end of this event
+    connection_t* ready             # to be handled again without an event
+    connection_t* closed            # to be freed at the end of this round
+    listener_t* listeners
+    tables_t* tables
+    uint64_t generation             # of the installed tables
+    shared_t* shared
+    uint32_t slot
+    worker_stats_t* stats
+    const server_codec_t* http1_server
+    const client_codec_t* http1_client
+    endpoint_t** endpoints          # by endpoint id; no references of its own
+    int log_fd
+    uint32_t log_len
+    uint64_t log_since_ms
+    char* log

@@ -1,0 +1,1 @@
+"""One connection of the load generator; nothing of it is for Python."""

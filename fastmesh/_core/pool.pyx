@@ -1,0 +1,259 @@
+"""Endpoints and the connections to them: opening, keeping, taking again.
+
+Idle connections form a stack: the one used last is taken first, so that the surplus ages and is closed. A pooled
+connection that its endpoint closes is noticed by epoll and leaves the pool at once; the engine reads the flags of a
+whole round before it handles any of it, so only what closes within the round can slip through, and that is what the
+retry of a reset reused connection is for.
+"""
+
+from libc.errno cimport EAGAIN, EINPROGRESS, errno
+from libc.stdio cimport snprintf
+from libc.stdlib cimport calloc, free
+from libc.string cimport strchr, strlen
+
+from fastmesh._core.connection cimport connection_close, connection_new, connection_set_deadline
+from fastmesh._core.hashing cimport IDENTITY_SEED, splitmix64, xxh64
+from fastmesh._core.live cimport (
+    CONNECTION_CLOSED,
+    CONNECTION_CONNECTING,
+    CONNECTION_OPEN,
+    IO_BROKEN,
+    IO_END,
+    IO_PEER_SHUT,
+    IO_READABLE,
+    IO_WRITABLE,
+    IO_WRITE_BROKEN,
+    LIVE_ENDPOINT,
+    LIVE_UPSTREAM,
+)
+from fastmesh._core.shared cimport shared_endpoint
+from fastmesh._core.sockets cimport (
+    AF_INET,
+    AF_INET6,
+    MSG_DONTWAIT,
+    MSG_PEEK,
+    SOCK_CLOEXEC,
+    SOCK_NONBLOCK,
+    SOCK_STREAM,
+    close,
+    connect,
+    recv,
+    sockaddr,
+    sockaddr_storage,
+    socket,
+    socket_set_nodelay,
+)
+
+cdef extern from "<arpa/inet.h>" nogil:
+    cdef struct in_addr:
+        pass
+    cdef struct in6_addr:
+        pass
+    cdef struct sockaddr_in:
+        unsigned short sin_family
+        unsigned short sin_port
+        in_addr sin_addr
+    cdef struct sockaddr_in6:
+        unsigned short sin6_family
+        unsigned short sin6_port
+        in6_addr sin6_addr
+    int inet_pton(int family, const char* text, void* address)
+    unsigned short htons(unsigned short value)
+
+
+# ---- endpoints
+
+
+cdef int set_address(endpoint_t* endpoint, const char* address, int port) noexcept nogil:
+    cdef sockaddr_in* v4 = <sockaddr_in*>&endpoint.address
+    cdef sockaddr_in6* v6 = <sockaddr_in6*>&endpoint.address
+    if strchr(address, b":") == NULL:
+        v4.sin_family = AF_INET
+        v4.sin_port = htons(<unsigned short>port)
+        endpoint.address_len = sizeof(sockaddr_in)
+        snprintf(endpoint.text, sizeof(endpoint.text), b"%s:%d", address, port)
+        return 0 if inet_pton(AF_INET, address, &v4.sin_addr) == 1 else -1
+    v6.sin6_family = AF_INET6
+    v6.sin6_port = htons(<unsigned short>port)
+    endpoint.address_len = sizeof(sockaddr_in6)
+    snprintf(endpoint.text, sizeof(endpoint.text), b"[%s]:%d", address, port)
+    return 0 if inet_pton(AF_INET6, address, &v6.sin6_addr) == 1 else -1
+
+
+cdef endpoint_t* endpoint_new(worker_t* worker, uint32_t endpoint_id, const char* address, int port) noexcept nogil:
+    cdef endpoint_t* endpoint = <endpoint_t*>calloc(1, sizeof(endpoint_t))
+    if endpoint == NULL:
+        return NULL
+    if set_address(endpoint, address, port) < 0:
+        free(endpoint)
+        return NULL
+    endpoint.references = 1
+    endpoint.load.endpoint_id = endpoint_id
+    endpoint.load.identity = xxh64(endpoint.text, strlen(endpoint.text), IDENTITY_SEED)
+    if endpoint_id:                     # 0 is shared by all that exceed the capacity: not theirs to be judged by
+        endpoint.load.health = &worker.shared.health[endpoint_id]
+    endpoint.stats = shared_endpoint(worker.shared, worker.slot, endpoint_id)
+    worker.stats.live[LIVE_ENDPOINT] += 1
+    return endpoint
+
+
+cdef void endpoint_hold(endpoint_t* endpoint) noexcept nogil:
+    endpoint.references += 1
+
+
+cdef void endpoint_release(worker_t* worker, endpoint_t* endpoint) noexcept nogil:
+    endpoint.references -= 1
+    if endpoint.references == 0:
+        if worker.endpoints[endpoint.load.endpoint_id] == endpoint:
+            worker.endpoints[endpoint.load.endpoint_id] = NULL
+        worker.stats.live[LIVE_ENDPOINT] -= 1
+        free(endpoint)
+
+
+cdef void endpoint_retire(worker_t* worker, endpoint_t* endpoint) noexcept nogil:
+    endpoint.is_gone = 1
+    while endpoint.idle != NULL:
+        pool_discard(endpoint.idle)
+
+
+# ---- the stack of idle connections
+
+
+cdef void unlink_idle(connection_t* connection) noexcept nogil:
+    cdef endpoint_t* endpoint = connection.endpoint
+    if connection.prev_idle != NULL:
+        connection.prev_idle.next_idle = connection.next_idle
+    else:
+        endpoint.idle = connection.next_idle
+    if connection.next_idle != NULL:
+        connection.next_idle.prev_idle = connection.prev_idle
+    else:
+        endpoint.idle_oldest = connection.prev_idle
+    connection.next_idle = NULL
+    connection.prev_idle = NULL
+    connection.is_idle = 0
+    endpoint.idle_count -= 1
+    endpoint.stats.idle -= 1
+
+
+cdef void link_idle(connection_t* connection) noexcept nogil:
+    cdef endpoint_t* endpoint = connection.endpoint
+    connection.next_idle = endpoint.idle
+    connection.prev_idle = NULL
+    if endpoint.idle != NULL:
+        endpoint.idle.prev_idle = connection
+    else:
+        endpoint.idle_oldest = connection
+    endpoint.idle = connection
+    connection.is_idle = 1
+    endpoint.idle_count += 1
+    endpoint.stats.idle += 1
+
+
+cdef bint is_alive(connection_t* connection, bint ask) noexcept nogil:
+    """Still usable: nothing has come, nothing has ended. `ask` costs a system call."""
+    cdef char byte
+    cdef ssize_t received
+    if connection.io & (IO_READABLE | IO_PEER_SHUT | IO_BROKEN | IO_END | IO_WRITE_BROKEN):
+        return False
+    if connection.expires_ms and connection.worker.now_ms >= connection.expires_ms:
+        return False
+    if ask:
+        received = recv(connection.fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT)
+        return received < 0 and errno == EAGAIN
+    return True
+
+
+# ---- taking and giving
+
+
+cdef connection_t* take_idle(worker_t* worker, endpoint_t* endpoint, bint must_be_sure) noexcept nogil:
+    cdef connection_t* connection
+    while endpoint.idle != NULL:
+        connection = endpoint.idle
+        if is_alive(connection, must_be_sure or worker.now_ms - connection.idle_since_ms > POOL_REST_MS):
+            unlink_idle(connection)
+            connection.is_reused = 1
+            return connection
+        pool_discard(connection)
+    return NULL
+
+
+cdef connection_t* open_new(worker_t* worker, endpoint_t* endpoint, const client_codec_t* codec, int* error) noexcept nogil:
+    cdef connection_t* connection
+    cdef int state = CONNECTION_OPEN
+    cdef int fd = socket((<sockaddr*>&endpoint.address).sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0)
+    if fd < 0:
+        error[0] = errno
+        return NULL
+    socket_set_nodelay(fd)
+    if connect(fd, <sockaddr*>&endpoint.address, endpoint.address_len) < 0:
+        if errno != EINPROGRESS:
+            error[0] = errno
+            close(fd)
+            return NULL
+        state = CONNECTION_CONNECTING
+    connection = connection_new(worker, fd, &codec.events, <unsigned char>state)
+    if connection == NULL:
+        error[0] = errno
+        return NULL
+    if state == CONNECTION_OPEN:
+        connection.io |= IO_WRITABLE
+    connection.client = codec
+    connection.endpoint = endpoint
+    endpoint_hold(endpoint)
+    endpoint.open_count += 1
+    endpoint.stats.connections += 1
+    worker.stats.live[LIVE_UPSTREAM] += 1
+    return connection
+
+
+cdef connection_t* pool_take(worker_t* worker, endpoint_t* endpoint, const service_entry_t* service, const client_codec_t* codec, bint must_be_sure, bint only_new, int* result, int* error) noexcept nogil:
+    cdef connection_t* connection
+    cdef uint64_t age
+    result[0] = POOL_OK
+    if not only_new:
+        connection = take_idle(worker, endpoint, must_be_sure)
+        if connection != NULL:
+            service.stats.reuses += 1
+            return connection
+    if endpoint.open_count >= service.pool_connections_max:
+        if only_new and endpoint.idle_oldest != NULL:
+            pool_discard(endpoint.idle_oldest)
+        else:
+            result[0] = POOL_EXHAUSTED
+            return NULL
+    connection = open_new(worker, endpoint, codec, error)
+    if connection == NULL:
+        result[0] = POOL_FAILED
+        return NULL
+    service.stats.connects += 1
+    if service.pool_age_max_ms:
+        # Between 90% and 100% of the age, so that connections opened together do not end together.
+        age = service.pool_age_max_ms - service.pool_age_max_ms // 10 * (splitmix64(&worker.random) & 1023) // 1024
+        connection.expires_ms = worker.now_ms + age
+    if connection.state == CONNECTION_CONNECTING and service.connect_timeout_ms:
+        connection_set_deadline(connection, worker.now_ms + service.connect_timeout_ms)
+    return connection
+
+
+cdef void pool_give(connection_t* connection, const service_entry_t* service) noexcept nogil:
+    cdef worker_t* worker = connection.worker
+    if connection.endpoint.is_gone or worker.is_draining or not is_alive(connection, False):
+        pool_discard(connection)
+        return
+    connection.idle_since_ms = worker.now_ms
+    link_idle(connection)
+    connection_set_deadline(connection, worker.now_ms + service.pool_idle_timeout_ms if service.pool_idle_timeout_ms else 0)
+
+
+cdef void pool_discard(connection_t* connection) noexcept nogil:
+    cdef endpoint_t* endpoint = connection.endpoint
+    if connection.state == CONNECTION_CLOSED:
+        return
+    if connection.is_idle:
+        unlink_idle(connection)
+    endpoint.open_count -= 1
+    endpoint.stats.connections -= 1
+    connection_close(connection, False)
+    endpoint_release(connection.worker, endpoint)

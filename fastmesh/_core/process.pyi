@@ -1,0 +1,10 @@
+"""What a process asks of the kernel about itself and the standard library does not offer."""
+
+def die_with_parent(signal: int) -> None:
+    """Have the kernel send `signal` to this process when its parent ends, even by SIGKILL; see prctl(2). Raises OSError.
+
+    A parent that ended before the call sends nothing: compare `os.getppid()` afterwards.
+    """
+
+def release_memory() -> None:
+    """Give free heap pages back to the kernel; see malloc_trim(3)."""

@@ -1,0 +1,1 @@
+"""The trees of the router, and how they are built; internal to fastmesh._core.router."""

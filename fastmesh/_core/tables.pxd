@@ -1,0 +1,24 @@
+"""A snapshot compiled for one worker."""
+
+from libc.stdint cimport uint32_t
+from fastmesh._core.live cimport tables_t, worker_t
+
+cdef class Tables:
+    cdef tables_t* ptr                  # owned
+    cdef worker_t* worker               # borrowed: the engine outlives its tables
+    cdef readonly object snapshot
+    cdef object router                  # what ptr points into
+    cdef object log_format
+    cdef list texts
+    cdef object work                    # the generator that compiles; None: complete
+
+    cdef char* text(self, str value) except NULL
+    cdef int build_limits(self) except -1
+    cdef int build_listener(self, uint32_t index) except -1
+    cdef int build_service(self, uint32_t index) except -1
+    cdef int build_route(self, uint32_t index) except -1
+    cdef int set_endpoints(self, uint32_t index, tuple endpoints) except -1
+    cdef int replace_endpoints(self, uint32_t index, tuple endpoints) except -1
+    cdef int release_endpoints(self, uint32_t index) except -1
+
+cdef Tables tables_begin(worker_t* worker, object snapshot)

@@ -1,0 +1,18 @@
+"""A snapshot compiled for one worker; made by `Engine.begin`."""
+
+from typing import final
+
+from fastmesh.snapshot import Snapshot
+
+@final
+class Tables:
+    """A snapshot being compiled, a slice at a time."""
+
+    snapshot: Snapshot
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether nothing is left to do."""
+
+    def step(self) -> bool:
+        """Work for about half a millisecond; True when the tables are complete. Raises ValueError on a broken snapshot."""

@@ -1,0 +1,313 @@
+"""A configuration to a snapshot: names become numbers, defaults and shorthands become fields."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+
+from fastmesh import snapshot as compiled
+from fastmesh.config.addresses import is_ip, join_address, split_address
+from fastmesh.config.load import without_collection
+from fastmesh.config.schema import HASHING, HeaderKey
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from fastmesh.config import schema
+
+NO_KEY = compiled.Key()
+Labels = tuple[tuple[str, str], ...]
+
+
+class IdRegistry(Protocol):
+    """Hands out stable numbers for names: fastmesh.telemetry.ids, or a counter in tests."""
+
+    def id_of(self, kind: Any, name: str | tuple[str, ...]) -> int:
+        """The number of a name, from 1; 0: there are no more."""
+
+
+class CompileCache:
+    """What the last snapshot was made from: keep one for each registry."""
+
+    def __init__(self) -> None:
+        self.ids: IdRegistry | None = None
+        self.routes: dict[str, _KnownRoute] = {}
+        self.services: dict[str, _KnownService] = {}
+
+
+class _Placement(NamedTuple):
+    """What a route depends on beside itself. All else that is compiled of it stays as it was."""
+
+    on: tuple[int, ...]  # indexes of listeners
+    arms: tuple[tuple[int, int], ...]  # indexes of a service, and of a subset of it
+    limit_index: int
+    listener_names: tuple[str, ...]
+
+
+class _KnownRoute(NamedTuple):
+    route: schema.Route
+    wanted: tuple[tuple[str, Labels], ...]  # services with their subsets
+    limit: compiled.Limit | None
+    placement: _Placement
+    compiled: compiled.Route
+
+
+class _Setting(NamedTuple):
+    """What a service depends on beside itself."""
+
+    subsets: tuple[Labels, ...]
+    limit_index: int
+    addresses: tuple[tuple[str, ...], ...]  # of each endpoint, where it is now
+
+
+class _KnownService(NamedTuple):
+    service: schema.Service
+    setting: _Setting
+    compiled: compiled.Service
+
+
+def names_to_resolve(config: schema.Config) -> frozenset[str]:
+    """The names in endpoint addresses."""
+    addresses = [endpoint.address for service in config.services.values() for endpoint in service.endpoints]
+    return frozenset(place.host for place in map(_place, addresses) if not place.is_literal)
+
+
+def compile_snapshot(
+    config: schema.Config,
+    version: str,
+    ids: IdRegistry,
+    resolved: Mapping[str, tuple[str, ...]],
+    cache: CompileCache | None = None,
+) -> compiled.Snapshot:
+    """Compile a configuration without errors. `cache`: of the compilations before, by the same registry."""
+    cache = cache or CompileCache()
+    if cache.ids is not ids:
+        cache.ids, cache.routes, cache.services = ids, {}, {}
+    with without_collection():
+        return _Compilation(config, ids, resolved, cache).snapshot(version)
+
+
+class _Compilation:
+    """What is known while one snapshot is made."""
+
+    def __init__(
+        self, config: schema.Config, ids: IdRegistry, resolved: Mapping[str, tuple[str, ...]], cache: CompileCache
+    ) -> None:
+        self.config, self.ids, self.resolved, self.cache = config, ids, resolved, cache
+        self.limits: list[compiled.Limit] = []
+        self.listener_names = tuple(config.listeners)
+        self.everywhere = tuple(range(len(config.listeners)))
+        self.listener_index = {name: index for index, name in enumerate(config.listeners)}
+        self.service_index = {name: index for index, name in enumerate(config.services)}
+        self.subsets: dict[str, dict[Labels, int]] = {name: {(): 0} for name in config.services}
+
+    def snapshot(self, version: str) -> compiled.Snapshot:
+        listeners = tuple(self.listener(name, listener) for name, listener in self.config.listeners.items())
+        routes = self.routes()  # before the services: they say which subsets there are
+        services = self.services()
+        log = self.config.access_log
+        access_log = compiled.AccessLog()
+        if log is not None:
+            access_log = compiled.AccessLog(True, "" if log.format == "json" else log.format, log.sample)
+        return compiled.Snapshot(version, listeners, services, routes, tuple(self.limits), access_log)
+
+    def limit(self, kind: str, name: str, limit: schema.RateLimit | None) -> compiled.Limit | None:
+        if limit is None:
+            return None
+        full = f"{kind}/{name}"
+        return compiled.Limit(self.ids.id_of("limit", full), full, limit.rate, limit.burst, _key(limit.key))
+
+    def add_limit(self, limit: compiled.Limit | None) -> int:
+        """Its index in the snapshot; -1: there is none."""
+        if limit is None:
+            return -1
+        self.limits.append(limit)
+        return len(self.limits) - 1
+
+    def listener(self, name: str, listener: schema.Listener) -> compiled.Listener:
+        host, port, _ = _place(listener.address)
+        limits, timeouts = listener.limits, listener.timeouts
+        return compiled.Listener(
+            id=self.ids.id_of("listener", name),
+            name=name,
+            host=host,
+            port=port,
+            request_line_max_bytes=limits.request_line,
+            head_max_bytes=limits.head,
+            header_max_count=limits.headers,
+            body_max_bytes=limits.body,
+            connections_max=limits.connections,
+            connection_requests_max=limits.requests_per_connection,
+            head_timeout_ms=timeouts.head,
+            idle_timeout_ms=timeouts.idle,
+            trusted_hops=listener.trusted_hops,
+            via=listener.via or "",
+            limit_index=self.add_limit(self.limit("listener", name, listener.rate_limit)),
+            unrouted_series_id=self.ids.id_of("series", (name, "", "", "")),
+        )
+
+    def routes(self) -> tuple[compiled.Route, ...]:
+        before = self.cache.routes
+        after = {name: self.known_route(name, route, before.get(name)) for name, route in self.config.routes.items()}
+        self.cache.routes = after
+        return tuple([known.compiled for known in after.values()])
+
+    def known_route(self, name: str, route: schema.Route, known: _KnownRoute | None) -> _KnownRoute:
+        """The compiled route of before, if it and all that it depends on are the same."""
+        on = self.everywhere
+        if route.listeners:
+            on = tuple(sorted({self.listener_index[listener] for listener in route.listeners}))
+        if known is None or known.route is not route:
+            known = None
+            wanted = tuple([(to.service, _labels(to.subset)) for to in route.to])
+            limit = self.limit("route", name, route.rate_limit)
+        else:
+            wanted, limit = known.wanted, known.limit
+        arms = tuple([self.arm(service, labels) for service, labels in wanted])
+        placement = _Placement(on, arms, self.add_limit(limit), self.listener_names)
+        if known is not None and known.placement == placement:
+            return known
+        result = self.route(name, route, placement) if known is None else self.moved_route(known, placement)
+        return _KnownRoute(route, wanted, limit, placement, result)
+
+    def arm(self, service: str, labels: Labels) -> tuple[int, int]:
+        subsets = self.subsets[service]
+        return (self.service_index[service], subsets.setdefault(labels, len(subsets)))
+
+    def moved_route(self, known: _KnownRoute, placement: _Placement) -> compiled.Route:
+        """A route that is the same, while others before it came or went."""
+        old, on, destinations = known.compiled, placement.on, known.compiled.destinations
+        if placement[:2] + placement[3:] != known.placement[:2] + known.placement[3:]:
+            arms = zip(known.route.to, placement.arms, strict=True)
+            destinations = tuple([self.destination(old.name, to, *arm, on) for to, arm in arms])
+        return compiled.Route(
+            old.id, old.name, on, old.hosts, old.path_match, old.path, old.methods, old.headers, old.query,
+            destinations, placement.limit_index,
+        )  # fmt: skip
+
+    def route(self, name: str, route: schema.Route, placement: _Placement) -> compiled.Route:
+        on, arms = placement.on, placement.arms
+        match, (path_match, path) = route.match, _path(route.match.path)
+        return compiled.Route(
+            id=self.ids.id_of("route", name),
+            name=name,
+            listener_indexes=on,
+            hosts=tuple(match.hosts),
+            path_match=path_match,
+            path=path,
+            methods=tuple(match.methods),
+            headers=tuple([_value_test(header, test) for header, test in match.headers.items()]),
+            query=tuple([_value_test(parameter, test) for parameter, test in match.query.items()]),
+            destinations=tuple([self.destination(name, to, *arm, on) for to, arm in zip(route.to, arms, strict=True)]),
+            limit_index=placement.limit_index,
+        )
+
+    def destination(
+        self, route: str, to: schema.Destination, service: int, subset: int, on: tuple[int, ...]
+    ) -> compiled.Destination:
+        shown = ",".join(f"{key}={value}" for key, value in _labels(to.subset))
+        series = [self.ids.id_of("series", (self.listener_names[index], route, to.service, shown)) for index in on]
+        return compiled.Destination(service, subset, to.weight, tuple(series))
+
+    def services(self) -> tuple[compiled.Service, ...]:
+        before, after = self.cache.services, {}
+        for name, service in self.config.services.items():
+            limit_index = self.add_limit(self.limit("service", name, service.rate_limit))
+            setting = _Setting(tuple(self.subsets[name]), limit_index, self.addresses(service))
+            known = before.get(name)
+            if known is None or known.service is not service or known.setting != setting:
+                known = _KnownService(service, setting, self.service(name, service, setting))
+            after[name] = known
+        self.cache.services = after
+        return tuple([known.compiled for known in after.values()])
+
+    def addresses(self, service: schema.Service) -> tuple[tuple[str, ...], ...]:
+        places = [_place(endpoint.address) for endpoint in service.endpoints]
+        return tuple([(place.host,) if place.is_literal else self.resolved.get(place.host, ()) for place in places])
+
+    def service(self, name: str, service: schema.Service, setting: _Setting) -> compiled.Service:
+        timeouts, pool = service.timeouts, service.pool
+        return compiled.Service(
+            id=self.ids.id_of("service", name),
+            name=name,
+            balance=compiled.Balance[service.balance.algorithm.upper()],
+            hash_key=_hash_key(service.balance),
+            connect_timeout_ms=timeouts.connect,
+            request_timeout_ms=timeouts.request,
+            idle_timeout_ms=timeouts.idle,
+            pool_connections_max=pool.connections,
+            pool_idle_timeout_ms=pool.idle,
+            pool_age_max_ms=pool.max_age,
+            panic_percent=service.panic_threshold,
+            limit_index=setting.limit_index,
+            endpoints=self.endpoints(name, service, setting.addresses),
+            subsets=setting.subsets,
+        )
+
+    def endpoints(
+        self, name: str, service: schema.Service, addresses: tuple[tuple[str, ...], ...]
+    ) -> tuple[compiled.Endpoint, ...]:
+        """Each address once, though two names may lead to it."""
+        found: dict[str, compiled.Endpoint] = {}
+        for endpoint, hosts in zip(service.endpoints, addresses, strict=True):
+            port = _place(endpoint.address).port
+            for host in hosts:
+                address = join_address(host, port)
+                if address in found:
+                    continue
+                number = self.ids.id_of("endpoint", (name, address))
+                found[address] = compiled.Endpoint(number, host, port, endpoint.weight, _labels(endpoint.labels))
+        return tuple(found.values())
+
+
+class _Place(NamedTuple):
+    host: str
+    port: int
+    is_literal: bool
+
+
+@lru_cache(maxsize=65536)
+def _place(address: str) -> _Place:
+    host, port = split_address(address)
+    return _Place(host, port, is_ip(host))
+
+
+def _labels(labels: dict[str, str]) -> Labels:
+    return tuple(sorted(labels.items()))
+
+
+def _key(key: HeaderKey | str | None) -> compiled.Key:
+    if key is None:
+        return NO_KEY
+    if isinstance(key, str):
+        return compiled.Key(compiled.KeySource[key.upper()])
+    if key.header is not None:
+        return compiled.Key(compiled.KeySource.HEADER, key.header)
+    return compiled.Key(compiled.KeySource.COOKIE, key.cookie or "")
+
+
+def _hash_key(balance: schema.Balance) -> compiled.Key:
+    return _key(balance.key or "source_address") if balance.algorithm in HASHING else NO_KEY
+
+
+def _path(test: schema.PathTest) -> tuple[compiled.PathMatch, str]:
+    if test.exact is not None:
+        return compiled.PathMatch.EXACT, test.exact
+    if test.prefix is not None:
+        return compiled.PathMatch.PREFIX, test.prefix.rstrip("/") or "/"
+    return compiled.PathMatch.REGEX, test.regex or ""
+
+
+def _value_test(name: str, test: schema.PlainValueTest) -> compiled.ValueTest:
+    inner = getattr(test, "not_", None)
+    if inner is not None:
+        plain = _value_test(name, inner)
+        return compiled.ValueTest(name, plain.match, plain.value, True)
+    for match, value in (
+        (compiled.ValueMatch.EXACT, test.exact),
+        (compiled.ValueMatch.PREFIX, test.prefix),
+        (compiled.ValueMatch.REGEX, test.regex),
+    ):
+        if value is not None:
+            return compiled.ValueTest(name, match, value)
+    return compiled.ValueTest(name, compiled.ValueMatch.PRESENT if test.present else compiled.ValueMatch.ABSENT)

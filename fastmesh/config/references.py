@@ -1,0 +1,177 @@
+"""Checks across resources: what refers to what, what excludes what, what nobody uses."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import TYPE_CHECKING, NamedTuple
+
+from fastmesh.config.addresses import split_address
+from fastmesh.config.decode import FAILED
+from fastmesh.config.problem import Problem, Severity, did_you_mean, quoted
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from fastmesh.config.decode import Path
+    from fastmesh.config.load import Item, Items
+    from fastmesh.config.schema import Route
+
+LISTENERS_MAX = 255  # ids in shared memory
+
+
+def check_references(items: Items) -> list[Problem]:
+    """Everything that a single entry cannot know."""
+    needs = _all_needs(items)
+    return [*_listeners(items), *_routes(items, needs), *_services(items, needs)]
+
+
+def _problem(item: Item, path: Path, message: str, *, text: str = "", expected: str = "", hint: str = "") -> Problem:
+    source = item.at(path)
+    return Problem(source.file, source.line, source.column, message, text, expected, hint)
+
+
+def _warning(item: Item, path: Path, message: str, hint: str) -> Problem:
+    source = item.at(path)
+    return Problem(source.file, source.line, source.column, message, hint=hint, severity=Severity.WARNING)
+
+
+class Need(NamedTuple):
+    """A thing that another refers to; `labels`: of a subset."""
+
+    kind: str
+    name: str
+    labels: tuple[tuple[str, str], ...]
+    path: Path = ()  # where it is written, in a route with errors
+
+
+class _Bound(NamedTuple):
+    item: Item
+    path: Path
+    host: str
+    port: int
+
+
+def _listeners(items: Items) -> list[Problem]:
+    """No two on the same address, the admin API among them."""
+    problems: list[Problem] = []
+    listeners = items.get("listeners", {})
+    bound: dict[int, list[_Bound]] = {}
+    for kind, named in (("listeners", listeners), ("admin", items.get("admin", {}))):
+        for name, item in named.items():
+            if item.entry.value is FAILED:
+                continue
+            host, port = split_address(item.entry.value.address)
+            path: Path = (kind, name, "address") if name else (kind, "address")
+            here = _Bound(item, path, host, port)
+            for other in bound.setdefault(port, []):
+                if _overlap(here.host, other.host):
+                    problems.append(_bound_twice(here, other))
+                    break
+            bound[port].append(here)
+    if len(listeners) > LISTENERS_MAX:
+        item = list(listeners.values())[LISTENERS_MAX]
+        problems.append(_problem(item, (), f"{len(listeners)} listeners", expected=f"at most {LISTENERS_MAX}"))
+    return problems
+
+
+def _overlap(host: str, other: str) -> bool:
+    if (":" in host) != (":" in other):
+        return False
+    return host == other or host in ("0.0.0.0", "::") or other in ("0.0.0.0", "::")
+
+
+def _bound_twice(here: _Bound, other: _Bound) -> Problem:
+    place, first = here.item.at(here.path), other.item.at(other.path)
+    address = here.item.entry.value.address
+    return Problem(
+        place.file, place.line, place.column,
+        f"{'.'.join(map(str, here.path))}: {quoted(address)} is taken by {'.'.join(map(str, other.path[:-1]))}",
+        address, expected="an address of its own",
+        first_file=first.file, first_line=first.line, first_column=first.column,
+    )  # fmt: skip
+
+
+def needs_of(route: Route) -> tuple[Need, ...]:
+    """What a route refers to. Equal needs are one object: that of many routes is looked at once."""
+    listeners = [Need("listeners", name, ()) for name in route.listeners]
+    services = [Need("services", to.service, tuple(sorted(to.subset.items()))) for to in route.to]
+    return _shared((*listeners, *services))
+
+
+def broken_needs(references: list[tuple[Path, str, str]]) -> tuple[Need, ...]:
+    """Of a route with errors: what could be read of its needs."""
+    return tuple([Need(kind, name, (), path) for path, kind, name in references])
+
+
+@lru_cache(maxsize=65536)
+def _shared(needs: tuple[Need, ...]) -> tuple[Need, ...]:
+    return needs
+
+
+def _routes(items: Items, needs: set[Need]) -> list[Problem]:
+    """Routes name services, subsets and listeners that are there."""
+    routes = items.get("routes", {})
+    problems: list[Problem] = []
+    if routes and not items.get("listeners"):
+        hint = "write listeners: {web: {address: 127.0.0.1:8080}}"
+        problems.append(_problem(next(iter(routes.values())), (), "there are routes, but no listener", hint=hint))
+    unmet = {need for need in needs if not _is_met(need, items)}
+    for item in routes.values() if unmet else ():
+        for need, path in zip(item.entry.needs, _need_paths(item), strict=True):
+            if need in unmet and (need.kind != "listeners" or items.get("listeners")):
+                problems.append(_unmet(item, path, need, items.get(need.kind, {})))
+    return problems
+
+
+def _all_needs(items: Items) -> set[Need]:
+    by_identity = {id(item.entry.needs): item.entry.needs for item in items.get("routes", {}).values()}
+    return set().union(*by_identity.values())
+
+
+def _is_met(need: Need, items: Items) -> bool:
+    item = items.get(need.kind, {}).get(need.name)
+    if item is None or not need.labels or item.entry.value is FAILED:
+        return item is not None
+    wanted = set(need.labels)
+    return any(wanted <= set(endpoint.labels.items()) for endpoint in item.entry.value.endpoints)
+
+
+def _need_paths(item: Item) -> Iterator[Path]:
+    """In the order of `needs_of`."""
+    route: Route = item.entry.value
+    if route is FAILED:
+        yield from [need.path for need in item.entry.needs]
+        return
+    for index in range(len(route.listeners)):
+        yield ("routes", item.entry.name, "listeners", index)
+    for index in range(len(route.to)):
+        yield ("routes", item.entry.name, "to", index, "service")
+
+
+def _unmet(item: Item, path: Path, need: Need, known: dict[str, Item]) -> Problem:
+    where = f"routes.{item.entry.name}"
+    if need.name in known:
+        shown = ", ".join(f"{key}: {value}" for key, value in need.labels)
+        message = f"{where}: no endpoint of {quoted(need.name)} bears the labels {{{shown}}}"
+        return _warning(item, path, message, "requests to this subset are answered with 503")
+    expected = "one of " + ", ".join(list(known)[:10]) + (", ..." if len(known) > 10 else "") if known else ""
+    kind = need.kind.removesuffix("s")
+    hint = did_you_mean(need.name, known) or ("" if known else f"there is no {kind} at all")
+    return _problem(
+        item, path, f"{where}: no {kind} is named {quoted(need.name)}", text=need.name, expected=expected, hint=hint
+    )
+
+
+def _services(items: Items, needs: set[Need]) -> list[Problem]:
+    """Services are used, and somebody may answer."""
+    problems: list[Problem] = []
+    used = {need.name for need in needs if need.kind == "services"}
+    broken = any(item.entry.value is FAILED for item in items.get("routes", {}).values())
+    for name, item in items.get("services", {}).items():
+        if name not in used and not broken:
+            problems.append(_warning(item, (), f"services.{name}: no route uses it", "add a route, or remove it"))
+        service = item.entry.value
+        if service is not FAILED and not any(endpoint.weight for endpoint in service.endpoints):
+            hint = "requests to it are answered with 503"
+            problems.append(_warning(item, (), f"services.{name}: every endpoint has weight 0", hint))
+    return problems

@@ -1,0 +1,136 @@
+"""Names, labels, header names, methods, paths and patterns: texts of which not every one will do."""
+
+from __future__ import annotations
+
+import re
+
+from fastmesh._core import regex
+from fastmesh.config.problem import InvalidText, did_you_mean, quoted
+
+NAME_PATTERN = r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}"
+_NAME = re.compile(NAME_PATTERN)
+_TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,100}")
+METHODS = ("GET", "HEAD", "POST", "PUT", "DELETE", "PATCH", "OPTIONS", "CONNECT", "TRACE")
+LABEL_MAX_CHARS = 128
+VALUE_MAX_CHARS = 8192
+
+
+def read_name(text: str) -> str:
+    """The name of a listener, a service or a route: it stands in metrics, logs and URLs."""
+    if _NAME.fullmatch(text) is None:
+        raise InvalidText()
+    return text
+
+
+def read_header_name(text: str) -> str:
+    """The name of a header or a cookie's carrier: a token of RFC 9110 5.6.2, in lower case."""
+    if text.startswith(":"):
+        raise InvalidText("pseudo-headers have fields of their own: hosts, path, methods")
+    if _TOKEN.fullmatch(text) is None:
+        raise InvalidText()
+    return text.lower()
+
+
+def read_token(text: str) -> str:
+    """A token of RFC 9110 5.6.2, as it is written."""
+    if _TOKEN.fullmatch(text) is None:
+        raise InvalidText()
+    return text
+
+
+def read_method(text: str) -> str:
+    """A request method; methods are case-sensitive."""
+    if _TOKEN.fullmatch(text) is None:
+        raise InvalidText()
+    if text != text.upper():
+        raise InvalidText(f"methods are case-sensitive: {quoted(text.upper())}?")
+    if text not in METHODS and (hint := did_you_mean(text, METHODS)):
+        raise InvalidText(hint)
+    return text
+
+
+def read_text(text: str) -> str:
+    """Any text without control characters."""
+    if not text.isprintable():
+        raise InvalidText("control characters cannot stand here")
+    if len(text) > VALUE_MAX_CHARS:
+        raise InvalidText(f"the most is {VALUE_MAX_CHARS} characters")
+    return text
+
+
+def read_label(text: str) -> str:
+    """The name or the value of a label."""
+    if not text or len(text) > LABEL_MAX_CHARS or not text.isprintable() or any(c in text for c in ",="):
+        raise InvalidText()
+    return text
+
+
+def read_query_name(text: str) -> str:
+    """The name of a query parameter."""
+    if not text or len(text) > LABEL_MAX_CHARS or not text.isprintable():
+        raise InvalidText()
+    return text
+
+
+def read_path(text: str) -> str:
+    """A path as it is compared: it begins with /, percent-encoded as on the wire, no query."""
+    if not text.startswith("/"):
+        raise InvalidText(f"did you mean {quoted('/' + text)}?" if text and "://" not in text else "")
+    if "?" in text or "#" in text:
+        raise InvalidText("a path ends before ? and #: use `query` to match parameters")
+    if not text.isascii() or not text.isprintable() or " " in text:
+        raise InvalidText("other characters are percent-encoded, as on the wire: %20")
+    if len(text) > VALUE_MAX_CHARS:
+        raise InvalidText(f"the most is {VALUE_MAX_CHARS} characters")
+    return text
+
+
+def read_regex(text: str) -> str:
+    """A regular expression of RE2 syntax; it matches the whole text."""
+    if len(text) > VALUE_MAX_CHARS:
+        raise InvalidText(f"the most is {VALUE_MAX_CHARS} characters")
+    complaint = regex.check(text)
+    if complaint is not None:
+        hint = "syntax: https://github.com/google/re2/wiki/Syntax"
+        if re.search(r"\(\?<?[=!]|\\[1-9]", text):
+            hint = "look-around and back-references do not run in linear time; " + hint
+        raise InvalidText(hint, message=f"bad regular expression {quoted(text)}: {complaint}")
+    return text
+
+
+def read_log_format(text: str) -> str:
+    """`json`, or a template with fields in braces."""
+    if text == "json":
+        return text
+    if "{" not in text:
+        raise InvalidText(did_you_mean(text, ("json",)))
+    from fastmesh._core import access_log
+
+    try:
+        access_log.AccessFormat(text)
+    except ValueError as error:
+        raise InvalidText("fields: " + ", ".join(access_log.FIELDS), message=f"bad template: {error}") from None
+    return text
+
+
+def read_statuses(text: str) -> tuple[int, int]:
+    """First and last status of `200` or `200-399`."""
+    match = re.fullmatch(r"([1-5][0-9]{2})(?:-([1-5][0-9]{2}))?", text)
+    if match is None:
+        raise InvalidText()
+    first, last = int(match[1]), int(match[2] or match[1])
+    if first > last:
+        raise InvalidText(f"did you mean '{last}-{first}'?")
+    return first, last
+
+
+def write_statuses(value: tuple[int, int]) -> str:
+    """The written form."""
+    return str(value[0]) if value[0] == value[1] else f"{value[0]}-{value[1]}"
+
+
+def read_bool(text: str) -> bool:
+    """`true` or `false`: YAML's yes, no, on and off are refused, since few people know them."""
+    if text.lower() not in ("true", "false"):
+        raise InvalidText("write true or false")
+    return text.lower() == "true"

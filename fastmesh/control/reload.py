@@ -1,0 +1,101 @@
+"""From a change in the directory to a new version in force, or to the last good one and the reasons why not."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import time
+from typing import TYPE_CHECKING
+
+from fastmesh.config import LoadCache, load
+from fastmesh.control.history import PROBLEMS_KEPT, Attempt, Outcome
+from fastmesh.control.sockets import BindError
+from fastmesh.control.watch import changes
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+    from pathlib import Path
+
+    from fastmesh.config import LoadResult
+    from fastmesh.control.state import State
+
+log = logging.getLogger(__name__)
+
+
+class Reloader:
+    """Loads the directory, at the start and whenever it changes."""
+
+    def __init__(self, directory: Path, state: State, apply: Callable[[LoadResult], Awaitable[None]]) -> None:
+        """`apply` puts a configuration without errors into force, or raises BindError and changes nothing."""
+        self._directory = directory
+        self._state = state
+        self._apply = apply
+        self._cache = LoadCache()
+        self._one_at_a_time = asyncio.Lock()
+
+    async def follow(self) -> None:
+        """Reload at every change. Runs until cancelled."""
+        async for _ in changes(self._directory):
+            try:
+                await self.reload(forced=False)
+            except Exception:  # a reload that fails in an unforeseen way must not be the last
+                log.exception("reload failed; the last good version stays in force")
+
+    async def reload(self, *, forced: bool = True) -> Attempt:
+        """Read the directory now; `forced`: asked for by somebody, so that "nothing has changed" is an answer."""
+        async with self._one_at_a_time:
+            started_s = time.monotonic()
+            result = await asyncio.get_running_loop().run_in_executor(None, load, self._directory, self._cache)
+            outcome, error = await self._try(result)
+            attempt = Attempt(
+                time_s=time.time(),
+                version=result.digest,
+                outcome=outcome,
+                duration_ms=(time.monotonic() - started_s) * 1000,
+                problems=result.errors[:PROBLEMS_KEPT],
+                error=error,
+            )
+            self._record(attempt, forced)
+            return attempt
+
+    async def _try(self, result: LoadResult) -> tuple[Outcome, str]:
+        if result.config is None:
+            return Outcome.INVALID, ""
+        if result.digest == self._state.version:
+            return Outcome.UNCHANGED, ""
+        try:
+            await self._apply(result)
+        except BindError as failure:
+            return Outcome.UNBOUND, str(failure)
+        self._state.warnings = result.warnings
+        self._state.sources = {
+            os.path.basename(file): parsed.content.decode("utf-8", "replace")
+            for file, parsed in self._cache.files.items()
+        }
+        return Outcome.APPLIED, ""
+
+    def _record(self, attempt: Attempt, forced: bool) -> None:
+        state = self._state
+        was_stale, before = state.stale, (state.problems, state.error)
+        state.problems, state.error = attempt.problems, attempt.error
+        if attempt.outcome is Outcome.UNCHANGED and not forced and not was_stale:
+            return  # the watcher saw something that makes no difference
+        if state.stale and (state.problems, state.error) == before and not forced:
+            return  # the same failure, seen twice
+        state.history.add(attempt)
+        self._say(attempt)
+
+    def _say(self, attempt: Attempt) -> None:
+        if self._state.snapshot is None:
+            return  # whoever starts us says why that failed
+        if attempt.outcome in (Outcome.INVALID, Outcome.UNBOUND):
+            for line in (*map(str, attempt.problems), *attempt.error.splitlines()):
+                log.error("%s", line)
+            log.error("configuration not applied; version %s stays in force", self._state.version)
+        elif attempt.outcome is Outcome.APPLIED:
+            for warning in self._state.warnings:
+                log.warning("%s", warning)
+            log.info("version %s in force after %.0f ms", attempt.version, attempt.duration_ms)
+        else:
+            log.info("version %s is in force already", attempt.version)

@@ -1,0 +1,5 @@
+"""Who exists: endpoints whose address is a name, resolved again and again."""
+
+from fastmesh.discovery.dns import DnsDiscovery, NameState
+
+__all__ = ["DnsDiscovery", "NameState"]
