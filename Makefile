@@ -19,7 +19,7 @@ SANITIZED := build/asan
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run test check format build asan asan-build fuzz bench micro wheel docs docker-check clean
+.PHONY: help run test check lint types format build asan asan-build fuzz bench micro wheel docs docker-check clean
 
 help:  ## this list
 	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{printf "%-20s %s\n", $$1, $$2}'
@@ -37,7 +37,7 @@ $(STAMPS)/venv: | .ci/system_packages
 $(STAMPS)/run: pyproject.toml $(STAMPS)/venv
 	@echo "set-up: what fastmesh needs to build and run"
 	@$(PIP) install --group build
-	@FASTMESH_MODULES=none $(PIP) install --no-build-isolation --editable .
+	@FASTMESH_MODULES=none PYTHONWARNINGS=ignore $(PIP) install --no-build-isolation --editable .
 	@touch $@
 
 $(STAMPS)/test: pyproject.toml $(STAMPS)/run
@@ -67,12 +67,17 @@ test: build/stamp $(STAMPS)/test  ## the test suite (TESTS=tests/unit for a part
 
 # --- quality ---------------------------------------------------------------------------------------------------------
 
-check: build/stamp $(STAMPS)/dev  ## lint, types, and that every .pyi says what its module does
+check: lint types  ## lint, types, and that every .pyi says what its module does (make -k check: all findings)
+
+lint: $(STAMPS)/dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/mypy fastmesh
 	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/cython-lint fastmesh/_core
-	$(BIN)/stubtest $(sort $(patsubst fastmesh/_core/%.pyx,fastmesh._core.%,$(wildcard fastmesh/_core/*.pyx)))
+
+types: build/stamp $(STAMPS)/dev
+	$(BIN)/mypy fastmesh
+	$(BIN)/stubtest --concise --mypy-config-file pyproject.toml --allowlist tests/architecture/stubtest-allowlist.txt \
+	    $(sort $(patsubst fastmesh/_core/%.pyi,fastmesh._core.%,$(wildcard fastmesh/_core/*.pyi)))
 
 format: $(STAMPS)/dev  ## format the Python files
 	$(BIN)/ruff check --fix-only --quiet .

@@ -59,7 +59,8 @@ def write(rows: tuple[Row, ...], suite: Suite, plan: Plan) -> None:
 
 def main() -> int:
     chosen = arguments()
-    signal.signal(signal.SIGTERM, _interrupt)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _interrupt)
     raise_descriptor_limit()
     missing = install.missing()
     if missing and not chosen.no_install:

@@ -44,6 +44,8 @@ http {
             proxy_pass http://service;
             proxy_http_version 1.1;
             proxy_set_header Connection "";
+            proxy_buffer_size 16k;
+            proxy_buffers 16 16k;
             proxy_max_temp_file_size 0;
         }
     }

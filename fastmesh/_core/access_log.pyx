@@ -61,8 +61,9 @@ FIELDS = (
     "time", "client", "listener", "method", "host", "path", "query", "protocol", "status", "reason", "detail", "route",
     "service", "endpoint", "duration_us", "upstream_us", "bytes_in", "bytes_out", "request_id", "user_agent", "retries",
 )
+cdef str COMPLAINT = "access log template"
 LINE_MAX_BYTES = ACCESS_LINE_MAX_BYTES
-NUMBERS = frozenset(("status", "duration_us", "upstream_us", "bytes_in", "bytes_out", "retries"))
+cdef frozenset NUMBERS = frozenset(("status", "duration_us", "upstream_us", "bytes_in", "bytes_out", "retries"))
 cdef const char* HEX = b"0123456789abcdef"
 cdef const char* SHORT_ESCAPES = b"\0\0\0\0\0\0\0\0btn\0fr\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0"
 
@@ -290,7 +291,7 @@ cdef size_t access_format(
 
 # -- compiling
 
-def json_parts():
+cdef list json_parts():
     """The literals and fields of a JSON line: [(literal, field or None)]."""
     parts = []
     opening = "{"
@@ -304,7 +305,7 @@ def json_parts():
     return parts
 
 
-def template_parts(str template):
+cdef list template_parts(str template):
     """The same of a template; raises ValueError."""
     parts = []
     literal = ""
@@ -317,14 +318,14 @@ def template_parts(str template):
         elif char == "{":
             end = template.find("}", place)
             if end < 0:
-                raise ValueError(f'access log template: "{{" at position {place} has no "}}" (write "{{{{" for a brace)')
+                raise ValueError(f'{COMPLAINT}: "{{" at position {place} has no "}}" (write "{{{{" for a brace)')
             parts.append((literal, known_field(template[place + 1:end], place + 1)))
             literal = ""
             place = end + 1
         elif char == "}":
-            raise ValueError(f'access log template: "}}" at position {place} has no "{{" (write "}}}}" for a brace)')
+            raise ValueError(f'{COMPLAINT}: "}}" at position {place} has no "{{" (write "}}}}" for a brace)')
         elif (char < " " and char != "\t") or "\x7f" <= char <= "\x9f":
-            raise ValueError(f"access log template: control character {char!r} at position {place}")
+            raise ValueError(f"{COMPLAINT}: control character {char!r} at position {place}")
         else:
             literal += char
             place += 1
@@ -332,19 +333,20 @@ def template_parts(str template):
     return parts
 
 
-def known_field(str name, place):
+cdef str known_field(str name, Py_ssize_t place):
     """`name`, if it is a field; raises ValueError."""
+    cdef double best = 0.5
     if name in FIELDS:
         return name
-    near = max(FIELDS, key=lambda field: likeness(name, field))
-    if likeness(name, near) > 0.5:
-        advice = f"did you mean {{{near}}}?"
-    else:
-        advice = f"known are {', '.join(FIELDS)}"
-    raise ValueError(f"access log template: unknown field {{{name}}} at position {place}; {advice}")
+    advice = f"known are {', '.join(FIELDS)}"
+    for field in FIELDS:
+        if likeness(name, field) > best:
+            best = likeness(name, field)
+            advice = f"did you mean {{{field}}}?"
+    raise ValueError(f"{COMPLAINT}: unknown field {{{name}}} at position {place}; {advice}")
 
 
-def likeness(str one, str other):
+cdef double likeness(str one, str other) except -1.0:
     """The share of pairs of letters that two words have in common (Dice's coefficient)."""
     pairs = {one[place:place + 2] for place in range(len(one) - 1)}
     others = {other[place:place + 2] for place in range(len(other) - 1)}
@@ -378,7 +380,7 @@ cdef class AccessFormat:
             step.literal = <const char*>self.literals + <size_t>end
             needed += len(literal) + least_bytes(field)
             if needed > ACCESS_LINE_MAX_BYTES:
-                raise ValueError(f"access log template: a line of it may exceed {ACCESS_LINE_MAX_BYTES} bytes; shorten it")
+                raise ValueError(f"{COMPLAINT}: a line of it may exceed {ACCESS_LINE_MAX_BYTES} bytes; shorten it")
 
     def __dealloc__(self):
         if self.ptr != NULL:
@@ -452,6 +454,7 @@ cdef bytes fill_head(head_t* head, header_t* headers, dict values):
     head.authority_off, head.authority_len = offsets[1], len(values["host"])
     head.path_off, head.path_len = offsets[2], len(values["path"])
     head.query_off, head.query_len = offsets[3], len(values["query"])
-    headers[0].id, headers[0].value_off, headers[0].value_len = HEADER_X_REQUEST_ID, offsets[4], len(values["request_id"])
-    headers[1].id, headers[1].value_off, headers[1].value_len = HEADER_USER_AGENT, offsets[5], len(values["user_agent"])
+    headers[0].id, headers[1].id = HEADER_X_REQUEST_ID, HEADER_USER_AGENT
+    headers[0].value_off, headers[0].value_len = offsets[4], len(values["request_id"])
+    headers[1].value_off, headers[1].value_len = offsets[5], len(values["user_agent"])
     return text

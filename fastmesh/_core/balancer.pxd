@@ -71,7 +71,9 @@ cdef subset_t* subset_new(uint8_t balance, load_t** loads, uint32_t count, uint8
 cdef void subset_free(subset_t* subset) noexcept nogil
 # NULL when no endpoint can be chosen (none there, or all weights 0). `health_generation` is the counter in shared
 # memory: when it has moved, the list of those available is made anew. `random` is the caller's state (splitmix64).
-cdef load_t* subset_pick(subset_t* subset, const choice_t* choice, uint64_t* random, uint64_t health_generation) noexcept nogil
+cdef load_t* subset_pick(
+    subset_t* subset, const choice_t* choice, uint64_t* random, uint64_t health_generation
+) noexcept nogil
 cdef bint subset_panics(const subset_t* subset) noexcept nogil
 cdef uint32_t subset_available(const subset_t* subset) noexcept nogil
 # peak_ewma learns from each response; a failure costs a penalty (field: 429, 503, 5xx).

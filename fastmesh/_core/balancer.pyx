@@ -234,8 +234,10 @@ cdef class Subset:
         cdef subset_t* subset = self.ptr
         cdef uint32_t i
         if subset.slots != NULL:
-            return [(i, subset.loads[subset.slots[i]].endpoint_id) for i in range(MAGLEV_SLOTS)]
-        return [(subset.ring.hashes[i], subset.loads[subset.ring.owners[i]].endpoint_id) for i in range(subset.ring.count)]
+            return [(i, subset.loads[subset.slots[i]].endpoint_id) for i in range(<uint32_t>MAGLEV_SLOTS)]
+        return [
+            (subset.ring.hashes[i], subset.loads[subset.ring.owners[i]].endpoint_id) for i in range(subset.ring.count)
+        ]
 
     @property
     def panics(self):

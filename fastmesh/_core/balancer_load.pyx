@@ -67,9 +67,9 @@ cdef uint32_t draw(const subset_t* subset, uint64_t* random) noexcept nogil:
 
 cdef uint32_t random_pick(subset_t* subset, const load_t* avoid, uint64_t* random) noexcept nogil:
     cdef uint32_t chosen = draw(subset, random)
-    cdef int i
+    cdef int _i
     if subset.available_count > 1:
-        for i in range(REDRAWS_MAX):
+        for _i in range(REDRAWS_MAX):
             if subset.loads[subset.available[chosen]] != avoid:
                 break
             chosen = draw(subset, random)

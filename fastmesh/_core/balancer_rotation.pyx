@@ -1,4 +1,4 @@
-"""round_robin. Few endpoints: nginx's smooth weighted algorithm. Many: each has its own period, and a heap finds the next.
+"""round_robin. Few endpoints: nginx's smooth weighted algorithm. Many: each has its own period, a heap finds the next.
 
 nginx's: at each pick every current weight grows by the weight, the largest is picked and pays the total. The heap is
 earliest deadline first: endpoint i comes up each STEP / weight of a virtual time that only the picks move.
@@ -59,14 +59,14 @@ cdef void rotation_admit(subset_t* subset, uint32_t position, uint64_t* random) 
 
 
 cdef void rotation_ready(subset_t* subset, uint64_t* random) noexcept nogil:
-    cdef uint32_t i
+    cdef uint32_t i, _i
     if subset.rotation.current == NULL:
         for i in range(subset.available_count):
             subset.rotation.heap[i] = subset.available[i]
         for i in range(subset.available_count // 2, 0, -1):
             sift_down(subset.rotation.due, subset.rotation.heap, subset.available_count, i - 1)
     elif not subset.rotation.started and subset.available_count:
-        for i in range(<uint32_t>random_below(random, subset.available_count)):
+        for _i in range(<uint32_t>random_below(random, subset.available_count)):
             rotation_pick(subset, NULL)
     subset.rotation.started = True
 

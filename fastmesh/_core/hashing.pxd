@@ -1,7 +1,7 @@
 """Hashes and random numbers of the request path: XXH64, SipHash, splitmix64. All inline; hashing.pyx is their face.
 
 XXH64 where peers must agree (ring, Maglev, as Envoy), SipHash-1-3 with a secret key for tables whose keys a client
-picks, splitmix64 where statistical quality is enough. Little-endian machines only, as are all that wheels are built for.
+picks, splitmix64 where statistical quality is enough. Little-endian machines only, as all are that wheels are for.
 """
 
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
@@ -102,8 +102,8 @@ cdef inline uint64_t xxh64_number(uint64_t number, uint64_t seed) noexcept nogil
 
 
 cdef inline void sip_rounds(uint64_t* v, int count) noexcept nogil:
-    cdef int i
-    for i in range(count):
+    cdef int _i
+    for _i in range(count):
         v[0] += v[1]
         v[2] += v[3]
         v[1] = rotate_left(v[1], 13) ^ v[0]

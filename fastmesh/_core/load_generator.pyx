@@ -43,7 +43,7 @@ cdef enum:
     UNSENT_SAMPLES = 100_000
     TIMER_KEY = 0x7FFFFFFF          # in place of a connection's index
 
-METHODS = {
+_METHODS = {
     "GET": METHOD_GET, "HEAD": METHOD_HEAD, "POST": METHOD_POST, "PUT": METHOD_PUT, "DELETE": METHOD_DELETE,
     "PATCH": METHOD_PATCH, "OPTIONS": METHOD_OPTIONS, "CONNECT": METHOD_CONNECT, "TRACE": METHOD_TRACE,
 }
@@ -76,7 +76,7 @@ cdef class LoadGenerator:
         self.request = request
         self.work.request = request
         self.work.request_bytes = len(request)
-        self.work.method_id = METHODS.get(method, METHOD_OTHER)
+        self.work.method_id = _METHODS.get(method, METHOD_OTHER)
         self.work.close_each = close
         self.work.limits.start_line_max_bytes = LOAD_HEAD_MAX_BYTES
         self.work.limits.head_max_bytes = LOAD_HEAD_MAX_BYTES

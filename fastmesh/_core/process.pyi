@@ -1,4 +1,6 @@
-"""What a process asks of the kernel about itself and the standard library does not offer."""
+"""What a process asks of the kernel and the standard library does not offer."""
+
+from os import PathLike
 
 def die_with_parent(signal: int) -> None:
     """Have the kernel send `signal` to this process when its parent ends, even by SIGKILL; see prctl(2). Raises OSError.
@@ -8,3 +10,10 @@ def die_with_parent(signal: int) -> None:
 
 def release_memory() -> None:
     """Give free heap pages back to the kernel; see malloc_trim(3)."""
+
+def watch_directory(path: str | PathLike[str]) -> int:
+    """A non-blocking descriptor that is readable after anything in this directory changed; see inotify(7).
+
+    The caller reads what is there, closes the descriptor, and looks at the directory itself: events may be lost.
+    Raises OSError.
+    """

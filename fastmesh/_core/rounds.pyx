@@ -199,6 +199,7 @@ cdef void rounds_arm(worker_t* worker) noexcept nogil:
 cdef void rounds_settle(worker_t* worker) noexcept nogil:
     flush_dirty(worker)
     free_closed(worker)
+    listeners_sweep(worker)
     rounds_arm(worker)
 
 

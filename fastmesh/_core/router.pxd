@@ -29,12 +29,12 @@ cdef struct rule_t:             # what a route asks of a request beside host and
     uint16_t other_count
     uint16_t header_count
     uint16_t query_count
+    uint32_t pattern_length
     value_test_t* headers
     value_test_t* query
     text_t* other_methods       # those without an id
     void* pattern               # PATH_REGEX: borrowed from Router.patterns
     text_t literal              # PATH_REGEX: what every match begins with
-    uint32_t pattern_length
 
 cdef union rules_at_t:
     rule_t* one                 # capacity 0

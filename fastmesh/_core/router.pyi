@@ -1,4 +1,4 @@
-"""The compiled router: which route takes a request. For tests, benches and tools; the engine calls it without Python."""
+"""The compiled router: which route takes a request. For tests, benches and tools."""
 
 from collections.abc import Sequence
 from typing import final
@@ -12,7 +12,7 @@ class RequestHead:
     def __init__(
         self, method: str, authority: str, path: str, query: str = "", headers: Sequence[tuple[str, str]] = ()
     ) -> None:
-        """`authority`: Host, maybe with a port. `query`: without "?", as it stands in the target. Header names and values: Latin-1."""
+        """`authority`: Host, maybe with a port. `query`: without "?". Headers: Latin-1, as RFC 9110 5.5 has them."""
 
 @final
 class Router:
@@ -22,9 +22,10 @@ class Router:
         """Raises OverflowError for a negative count, MemoryError."""
 
     def add(self, routes: Sequence[Route], first_index: int) -> None:
-        """Compile a slice of Snapshot.routes that begins at `first_index`; a hundred routes take well below a millisecond.
+        """Compile a slice of Snapshot.routes that begins at `first_index`; a hundred take well below a millisecond.
 
-        Raises ValueError for a listener that is not there, an invalid regular expression, or when finished; MemoryError.
+        Raises ValueError for a listener that is not there, a prefix without a slash, an invalid regular expression,
+        and when finished; MemoryError.
         """
 
     def finish_step(self) -> bool:

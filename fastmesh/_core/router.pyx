@@ -91,7 +91,7 @@ cdef int32_t first_that_passes(const rule_list_t* rules, const head_t* head) noe
 
 
 cdef const node_t* walk_path(
-    const router_t* router, const node_t* root, const head_t* head, const node_t** exact
+    const router_t* router, const node_t* root, uint64_t hash, const head_t* head, const node_t** exact
 ) noexcept nogil:
     # The deepest node on the path; *exact is it when it is the path's end, else NULL.
     cdef const char* path = head.text + head.path_off
@@ -101,14 +101,15 @@ cdef const node_t* walk_path(
     cdef const node_t* child
     exact[0] = NULL
     if head.path_len == 0 or path[0] != c'/':
-        exact[0] = tree_find(router, no_slash_hash(root, path, head.path_len), root, path, head.path_len)
+        exact[0] = tree_find(router, no_slash_hash(hash, path, head.path_len), root, path, head.path_len)
         return root
     while True:
         path += 1
         stop = <const char*>memchr(path, c'/', end - path)
         if stop == NULL:
             stop = end
-        child = tree_find(router, segment_hash(node, path, stop - path), node, path, stop - path)
+        hash = segment_hash(hash, path, stop - path)
+        child = tree_find(router, hash, node, path, stop - path)
         if child == NULL:
             return node
         node = child
@@ -118,9 +119,9 @@ cdef const node_t* walk_path(
         path = stop
 
 
-cdef int32_t match_host(const router_t* router, const host_t* host, const head_t* head) noexcept nogil:
+cdef int32_t match_host(const router_t* router, const host_t* host, uint64_t hash, const head_t* head) noexcept nogil:
     cdef const node_t* exact
-    cdef const node_t* node = walk_path(router, &host.root, head, &exact)
+    cdef const node_t* node = walk_path(router, &host.root, hash, head, &exact)
     cdef int32_t index = -1
     if exact != NULL:
         index = first_that_passes(&exact.exact, head)
@@ -137,6 +138,9 @@ cdef int32_t match_wildcards(
 ) noexcept nogil:
     # Only suffixes with as many labels as some wildcard has are looked up, so a name of many labels costs nothing more.
     cdef const node_t* node
+    cdef const char* suffix
+    cdef uint64_t hash
+    cdef uint32_t size
     cdef uint32_t labels = 0
     cdef uint32_t i
     cdef int32_t index
@@ -146,11 +150,12 @@ cdef int32_t match_wildcards(
         if name[i] != c'.':
             continue
         if labels < 128 and hosts.wildcard_labels[labels >> 6] >> (labels & 63) & 1:
-            node = tree_find(
-                router, keyed_hash(name + i + 1, length - i - 1, &hosts.wildcard_key), NULL, name + i + 1, length - i - 1
-            )
+            suffix = name + i + 1
+            size = length - i - 1
+            hash = keyed_hash(suffix, size, &hosts.wildcard_key)
+            node = tree_find(router, hash, NULL, suffix, size)
             if node != NULL:
-                index = match_host(router, <const host_t*>node, head)
+                index = match_host(router, <const host_t*>node, hash, head)
                 if index >= 0:
                     return index
         labels -= 1
@@ -162,6 +167,7 @@ cdef int32_t router_match(const router_t* router, uint32_t listener_index, head_
     cdef uint32_t length
     cdef const listener_hosts_t* hosts
     cdef const node_t* node
+    cdef uint64_t hash
     cdef int32_t index
     if listener_index >= router.listener_count:
         return -1
@@ -169,16 +175,17 @@ cdef int32_t router_match(const router_t* router, uint32_t listener_index, head_
     if hosts.exact_count or hosts.wildcard_labels[0] or hosts.wildcard_labels[1]:
         length = host_normalise(head.text + head.authority_off, head.authority_len, name)
         if hosts.exact_count and length:
-            node = tree_find(router, keyed_hash(name, length, &hosts.exact_key), NULL, name, length)
+            hash = keyed_hash(name, length, &hosts.exact_key)
+            node = tree_find(router, hash, NULL, name, length)
             if node != NULL:
-                index = match_host(router, <const host_t*>node, head)
+                index = match_host(router, <const host_t*>node, hash, head)
                 if index >= 0:
                     return index
         if length and (hosts.wildcard_labels[0] or hosts.wildcard_labels[1]):
             index = match_wildcards(router, hosts, name, length, head)
             if index >= 0:
                 return index
-    return match_host(router, hosts.any, head) if hosts.any != NULL else -1
+    return match_host(router, hosts.any, hosts.any.root.hash, head) if hosts.any != NULL else -1
 
 
 cdef void* take(router_t* router, size_t size) except NULL:
@@ -189,7 +196,7 @@ cdef void* take(router_t* router, size_t size) except NULL:
 
 
 cdef int compile_methods(router_t* router, rule_t* rule, tuple methods) except -1:
-    rule.other_methods = <text_t*>take(router, (<size_t>len(methods) + 1) * sizeof(text_t))
+    rule.other_methods = <text_t*>take(router, <size_t>len(methods) * sizeof(text_t))
     for method in methods:
         rule.methods |= <uint16_t>(1 << <int>METHOD_IDS.get(method, METHOD_OTHER))
         if method not in METHOD_IDS:
@@ -199,7 +206,7 @@ cdef int compile_methods(router_t* router, rule_t* rule, tuple methods) except -
 
 
 cdef value_test_t* compile_tests(router_t* router, tuple sources, list patterns) except NULL:
-    cdef value_test_t* tests = <value_test_t*>take(router, (<size_t>len(sources) + 1) * sizeof(value_test_t))
+    cdef value_test_t* tests = <value_test_t*>take(router, <size_t>len(sources) * sizeof(value_test_t))
     cdef Py_ssize_t i
     for i in range(len(sources)):
         value_test_compile(&tests[i], sources[i], &router.arena, patterns)
@@ -293,6 +300,7 @@ cdef class Router:
         cdef rule_t* rule
         cdef bytes path
         cdef bytes name
+        cdef host_t* at
         if self.finished:
             raise ValueError("the router is finished: no route can be added")
         for index, route in enumerate(routes, first_index):
@@ -305,9 +313,8 @@ cdef class Router:
                     raise ValueError(f"route {route.name!r} stands on listener {listener_index}, which is not there")
                 for host in route.hosts or ("",):
                     name = host.encode()
-                    place_rule(
-                        self.ptr, tree_host(self.ptr, listener_index, name, <uint32_t>len(name)), route.path_match, path, rule
-                    )
+                    at = tree_host(self.ptr, listener_index, name, <uint32_t>len(name))
+                    place_rule(self.ptr, at, route.path_match, path, rule)
 
     def finish_step(self):
         self.finished = True

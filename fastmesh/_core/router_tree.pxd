@@ -21,12 +21,14 @@ cdef int tree_add_rule(router_t* router, rule_list_t* rules, rule_t* rule) noexc
 cdef uint64_t tree_live_nodes() noexcept nogil
 
 
-cdef inline uint64_t segment_hash(const node_t* parent, const char* segment, size_t length) noexcept nogil:
-    return xxh64(segment, length, parent.hash)
+# The hash of an edge from that of the edge before it. Callers keep it in hand instead of reading node.hash, so that the
+# processor can look ahead along the path while it waits for memory.
+cdef inline uint64_t segment_hash(uint64_t parent_hash, const char* segment, size_t length) noexcept nogil:
+    return xxh64(segment, length, parent_hash)
 
 
-cdef inline uint64_t no_slash_hash(const node_t* root, const char* path, size_t length) noexcept nogil:
-    return xxh64(path, length, root.hash ^ NO_SLASH_SALT)
+cdef inline uint64_t no_slash_hash(uint64_t root_hash, const char* path, size_t length) noexcept nogil:
+    return xxh64(path, length, root_hash ^ NO_SLASH_SALT)
 
 
 cdef inline node_t* tree_find(

@@ -1,6 +1,5 @@
 """Building the router's trees; they only ever grow, and end as a whole."""
 
-from libc.stdint cimport uint8_t
 from libc.stdlib cimport calloc, free
 from libc.string cimport memchr, memcpy, memmove
 from fastmesh._core.arena cimport arena_release, arena_take
@@ -59,7 +58,7 @@ cdef void place_edge(edge_t* edges, uint64_t mask, uint64_t hash, node_t* node) 
 
 
 cdef int grow_edges(router_t* router) noexcept nogil:
-    cdef uint64_t size = (router.edge_mask + 1) * 4
+    cdef uint64_t size = (router.edge_mask + 1) * 2
     cdef edge_t* edges = <edge_t*>calloc(size, sizeof(edge_t))
     cdef uint64_t i
     if edges == NULL:
@@ -73,7 +72,9 @@ cdef int grow_edges(router_t* router) noexcept nogil:
     return 0
 
 
-cdef node_t* new_node(router_t* router, size_t size, uint64_t hash, node_t* parent, const char* label, size_t length) noexcept nogil:
+cdef node_t* new_node(
+    router_t* router, size_t size, uint64_t hash, node_t* parent, const char* label, size_t length
+) noexcept nogil:
     # `size` is that of a node_t or of a host_t, which begins with one; the label lies right behind it.
     global live_nodes
     cdef char* memory = <char*>arena_take(&router.arena, size + length)
@@ -90,7 +91,9 @@ cdef node_t* new_node(router_t* router, size_t size, uint64_t hash, node_t* pare
     return node
 
 
-cdef node_t* find_or_add(router_t* router, size_t size, uint64_t hash, node_t* parent, const char* label, size_t length) noexcept nogil:
+cdef node_t* find_or_add(
+    router_t* router, size_t size, uint64_t hash, node_t* parent, const char* label, size_t length
+) noexcept nogil:
     cdef node_t* node = tree_find(router, hash, parent, label, length)
     if node != NULL:
         return node
@@ -137,13 +140,13 @@ cdef node_t* tree_path(router_t* router, node_t* root, const char* path, size_t 
     if length == 0:
         return root
     if path[0] != c'/':
-        return find_or_add(router, sizeof(node_t), no_slash_hash(root, path, length), root, path, length)
+        return find_or_add(router, sizeof(node_t), no_slash_hash(root.hash, path, length), root, path, length)
     while node != NULL:
         path += 1
         stop = <const char*>memchr(path, c'/', end - path)
         if stop == NULL:
             stop = end
-        node = find_or_add(router, sizeof(node_t), segment_hash(node, path, stop - path), node, path, stop - path)
+        node = find_or_add(router, sizeof(node_t), segment_hash(node.hash, path, stop - path), node, path, stop - path)
         if stop == end:
             break
         path = stop

@@ -85,7 +85,7 @@ SERIES_MAX = SHARED_SERIES_MAX
 SERVICES_MAX = SHARED_SERVICES_MAX
 ENDPOINTS_MAX = SHARED_ENDPOINTS_MAX
 LISTENERS_MAX = SHARED_LISTENERS_MAX
-KINDS = {
+cdef dict KINDS = {
     "worker": KIND_WORKER, "listener": KIND_LISTENER, "service": KIND_SERVICE, "series": KIND_SERIES,
     "endpoint": KIND_ENDPOINT,
 }
@@ -212,7 +212,7 @@ cdef class SharedMemory:
         memset(total, 0, sizeof(total))
         for endpoint_id in endpoint_ids:
             if self.sum_words(KIND_ENDPOINT, endpoint_id, one):
-                for place in range(ENDPOINT_EWMA):
+                for place in range(6):
                     total[place] += one[place]
         return endpoint_stats(total)
 

@@ -130,10 +130,12 @@ class _Connection:
 
     async def _send(self, response: Response, method: str, close: bool = False) -> None:
         headers = [*COMMON_HEADERS, ("content-type", response.media), *response.headers.items()]
-        chunks: Iterable[bytes] = response.body
+        chunks: Iterable[bytes]
         if isinstance(response.body, bytes):
             headers.append(("content-length", str(len(response.body))))
             chunks = [response.body]
+        else:
+            chunks = response.body
         if close:
             headers.append(("connection", "close"))
         reason = HTTPStatus(response.status).phrase.encode()
@@ -150,3 +152,13 @@ class _Connection:
             await self._writer.drain()
         # Whoever makes chunks makes them in slices of the loop's time: let the others have theirs.
         await asyncio.sleep(0)
+
+
+async def _handled(handler: Handler, request: Request) -> Response:
+    try:
+        return await handler(request)
+    except ApiError as error:
+        return error.response()
+    except Exception:
+        log.exception("admin API: %s %s failed", request.method, request.path)
+        return ApiError(500, "an error in fastmesh itself", "see its log").response()

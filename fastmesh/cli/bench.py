@@ -34,7 +34,8 @@ class Quantity(click.ParamType[int]):
         self._largest_text = largest_text
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
-        from fastmesh.config.scalars import InvalidText, read_duration, read_size
+        from fastmesh.config.problem import InvalidText
+        from fastmesh.config.quantities import read_duration, read_size
 
         if isinstance(value, int):
             return value
@@ -106,7 +107,8 @@ def build_request(url: SplitResult, method: str, headers: tuple[str, ...], body_
     given = []
     for header in headers:
         name, colon, value = header.partition(":")
-        if not colon or not name or not name.replace("-", "").replace("_", "").isalnum() or not header.isprintable():
+        letters = name.replace("-", "").replace("_", "")
+        if not colon or not letters.isalnum() or not name.isascii() or not header.isprintable():
             raise click.BadParameter(f"{header!r} should be 'Name: value'", param_hint="--header")
         if name.lower() in ("content-length", "transfer-encoding"):
             raise click.BadParameter(f"{name} is set by --body-size", param_hint="--header")

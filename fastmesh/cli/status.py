@@ -6,6 +6,7 @@ import http.client
 import json
 import sys
 import time
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 if TYPE_CHECKING:
-    from rich.console import Group
+    from rich.console import Console, Group
     from rich.table import Table
     from rich.text import Text
 
@@ -62,7 +63,7 @@ def command(directory: Path | None, admin: str | None, as_json: bool, watch: boo
         _watch(address, status)
     else:
         time.sleep(SAMPLE_S)
-        _print(status, fetch(address))
+        _console().print(_render(status, fetch(address)))
 
 
 def fetch(address: tuple[str, int]) -> Status:
@@ -113,27 +114,27 @@ def _reachable(address: str) -> tuple[str, int]:
     return {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host), int(port)
 
 
-def _print(before: Status, now: Status) -> None:
+def _console() -> Console:
     from rich.console import Console
 
     # Lines that go into a file or a pipe are not cut to the width of a terminal that is not there.
-    console = Console(highlight=False, width=None if sys.stdout.isatty() else WIDTH_OF_PIPE)
-    console.print(_render(before, now))
+    return Console(highlight=False, width=None if sys.stdout.isatty() else WIDTH_OF_PIPE)
 
 
 def _watch(address: tuple[str, int], status: Status) -> None:
-    from rich.console import Console
     from rich.live import Live
 
+    console = _console()
     before = status
-    try:
-        with Live(_render(before, status), console=Console(highlight=False), screen=True, auto_refresh=False) as live:
-            while True:
-                time.sleep(WATCH_S)
-                before, status = status, fetch(address)
-                live.update(_render(before, status), refresh=True)
-    except KeyboardInterrupt:
-        return
+    with suppress(KeyboardInterrupt), Live(console=console, screen=console.is_terminal, auto_refresh=False) as live:
+        while True:
+            shown = _render(before, status)
+            if console.is_terminal:
+                live.update(shown, refresh=True)
+            else:
+                console.print(shown)
+            time.sleep(WATCH_S)
+            before, status = status, fetch(address)
 
 
 def _render(before: Status, now: Status) -> Group:
@@ -182,12 +183,12 @@ def _listeners(now: Status) -> Table:
     table = _table("Listeners", "name", "address", "state", "#open", "#accepted", "#refused", "source")
     for each in now["listeners"][:ROWS_MAX]:
         counts = [str(each[key]) for key in ("connections", "accepted", "refused")]
-        table.add_row(_text(each["name"]), each["address"], _state(each["phase"]), *counts, _text(each["source"]))
+        table.add_row(_text(each["name"]), each["address"], _state(each["phase"]), *counts, _place(now, each["source"]))
     return table
 
 
 def _services(before: Status, now: Status) -> Table:
-    table = _table("Services", "name", "healthy", "balance", "#active", "#rate", "#requests", "#p50", "#p99", "source")
+    table = _table("Services", "name", "healthy", "#active", "#rate", "#requests", "#p50", "#p99", "source")
     known = {each["name"]: each["requests"] for each in before["services"]}
     seconds = now["taken_s"] - before["taken_s"]
     for each in now["services"][:ROWS_MAX]:
@@ -195,7 +196,7 @@ def _services(before: Status, now: Status) -> Table:
         rate = f"{grown / seconds:.1f}/s" if seconds > 0 else "-"
         latency = [_ms(each["latency"][key]) for key in ("p50_ms", "p99_ms")]
         counts = [str(each["active"]), rate, str(each["requests"])]
-        table.add_row(_text(each["name"]), _healthy(each), *counts, *latency, _text(each["source"]))
+        table.add_row(_text(each["name"]), _healthy(each), *counts, *latency, _place(now, each["source"]))
     if len(now["services"]) > ROWS_MAX:
         table.caption = f"and {len(now['services']) - ROWS_MAX} more: see --json"
     return table
@@ -232,7 +233,8 @@ def _problems(now: Status) -> list[Text]:
     found = now["problems"]
     lines = [Text(found["error"], "red")] if found["error"] else []
     for problem in [*found["errors"], *found["warnings"]][:ROWS_MAX]:
-        place = f"{problem['file']}:{problem['line']}:{problem['column']}" if problem["line"] else problem["file"]
+        position = f":{problem['line']}:{problem['column']}" if problem["line"] else ""
+        place = _place(now, problem["file"] + position).plain
         expected = f"expected {problem['expected']}" if problem["expected"] else ""
         words = "; ".join(part for part in (problem["message"], expected, problem["hint"]) if part)
         style = "red" if problem["severity"] == "error" else "yellow"
@@ -245,6 +247,11 @@ def _text(words: str) -> Text:
     from rich.text import Text
 
     return Text(words)
+
+
+def _place(now: Status, source: str) -> Text:
+    """Where a thing is written, seen from the directory."""
+    return _text(source.removeprefix(now["directory"].rstrip("/") + "/"))
 
 
 def _state(phase: str) -> Text:

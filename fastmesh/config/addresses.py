@@ -24,6 +24,8 @@ def split_address(text: str) -> tuple[str, int]:
     bracketed = host.startswith("[") and host.endswith("]")
     if is_ip(text) or (not colon and text):
         shown = f"127.0.0.1:{text}" if text.isdigit() else f"[{text}]:8080" if ":" in text else f"{text}:8080"
+        if port.isdigit() and is_ip(host):
+            shown = f"[{host}]:{port}"
         raise InvalidText(f"did you mean {quoted(shown)}?")
     if "://" in text:
         raise InvalidText("an address has no scheme and no path")

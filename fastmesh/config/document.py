@@ -77,7 +77,8 @@ def _refuse_depth(text: str) -> None:
 
 
 def _syntax_problem(error: yaml.MarkedYAMLError) -> Problem:
-    mark = error.problem_mark or error.context_mark
+    is_quote = error.context == "while scanning a quoted scalar"
+    mark = (error.context_mark if is_quote else error.problem_mark) or error.context_mark
     message = error.problem or "malformed"
     described = f"{error.context}: {message}" if error.context and error.context.startswith("while") else message
     hint = next((hint for part, hint in _HINTS if part in described), "")

@@ -15,7 +15,7 @@ from msgspec import Struct
 from fastmesh.config.decode import FAILED, Path
 from fastmesh.config.parse import FILE_MAX_BYTES, Entry, ParsedFile, parse_file
 from fastmesh.config.problem import Problem, Severity, quoted
-from fastmesh.config.references import check_references
+from fastmesh.config.references import check_references, idle_services
 from fastmesh.config.schema import NAMED_KINDS, Config
 from fastmesh.config.shadow import unreachable_routes
 
@@ -127,7 +127,7 @@ def _load(directory: pathlib.Path, cache: LoadCache) -> LoadResult:
     config = None
     if not any(problem.severity is Severity.ERROR for problem in problems):
         config = _config(items)
-        problems += unreachable_routes(items)
+        problems += [*idle_services(items), *unreachable_routes(items)]
     digest = sha256()
     for file, result in parsed.items():
         digest.update(os.path.basename(file).encode(errors="surrogateescape") + b"\0" + result.digest)

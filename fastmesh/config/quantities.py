@@ -29,9 +29,10 @@ def _quantity(text: str, units: dict[str, int]) -> int:
         raise InvalidText("units: " + ", ".join(units) if unit else f"it has no unit: {', '.join(units)}")
     whole, _, fraction = number.partition(".")
     scaled = int(whole + fraction) * units[unit]
-    if scaled % 10 ** len(fraction):
+    divisor: int = 10 ** len(fraction)
+    if scaled % divisor:
         raise InvalidText(f"not a whole number of {next(iter(units))}")
-    return scaled // 10 ** len(fraction)
+    return scaled // divisor
 
 
 def read_duration(text: str) -> int:

@@ -14,15 +14,14 @@ if TYPE_CHECKING:
 
     from fastmesh.config.decode import Path
     from fastmesh.config.load import Item, Items
-    from fastmesh.config.schema import Route
+    from fastmesh.config.schema import Route, Service
 
 LISTENERS_MAX = 255  # ids in shared memory
 
 
 def check_references(items: Items) -> list[Problem]:
-    """Everything that a single entry cannot know."""
-    needs = _all_needs(items)
-    return [*_listeners(items), *_routes(items, needs), *_services(items, needs)]
+    """Everything without which a single entry is wrong, though it looks right by itself."""
+    return [*_listeners(items), *_routes(items, _all_needs(items))]
 
 
 def _problem(item: Item, path: Path, message: str, *, text: str = "", expected: str = "", hint: str = "") -> Problem:
@@ -162,16 +161,15 @@ def _unmet(item: Item, path: Path, need: Need, known: dict[str, Item]) -> Proble
     )
 
 
-def _services(items: Items, needs: set[Need]) -> list[Problem]:
-    """Services are used, and somebody may answer."""
+def idle_services(items: Items) -> list[Problem]:
+    """A warning for each service that is not used, or that nobody answers for. The items are free of errors."""
     problems: list[Problem] = []
-    used = {need.name for need in needs if need.kind == "services"}
-    broken = any(item.entry.value is FAILED for item in items.get("routes", {}).values())
+    used = {need.name for need in _all_needs(items) if need.kind == "services"}
     for name, item in items.get("services", {}).items():
-        if name not in used and not broken:
+        if name not in used:
             problems.append(_warning(item, (), f"services.{name}: no route uses it", "add a route, or remove it"))
-        service = item.entry.value
-        if service is not FAILED and not any(endpoint.weight for endpoint in service.endpoints):
+        service: Service = item.entry.value
+        if not any(endpoint.weight for endpoint in service.endpoints):
             hint = "requests to it are answered with 503"
             problems.append(_warning(item, (), f"services.{name}: every endpoint has weight 0", hint))
     return problems

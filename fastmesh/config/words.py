@@ -109,7 +109,7 @@ def read_log_format(text: str) -> str:
     try:
         access_log.AccessFormat(text)
     except ValueError as error:
-        raise InvalidText("fields: " + ", ".join(access_log.FIELDS), message=f"bad template: {error}") from None
+        raise InvalidText(message=str(error)) from None
     return text
 
 

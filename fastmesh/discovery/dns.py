@@ -148,7 +148,10 @@ class DnsDiscovery:
         if addresses != state.addresses:
             log.info("name %s: now %s", state.name, ", ".join(addresses))
             state.addresses = addresses
-            self._on_change(state.name, addresses)
+            try:
+                self._on_change(state.name, addresses)
+            except Exception:  # the name is followed on: the next change may fare better
+                log.exception("name %s: its new addresses could not be put to use", state.name)
         return state.ttl_s
 
     def _failed(self, state: NameState, error: str) -> float:

@@ -14,7 +14,7 @@ from fastmesh._core.shared import ENDPOINTS_MAX, LISTENERS_MAX, SERIES_MAX, SERV
 from fastmesh._core.shared import Kind as SlotKind
 
 Name = str | tuple[str, ...]
-"""Listener, service, route, limit: a string; endpoint: (service, address); series: (listener, route, service, subset)."""
+"""A string; for an endpoint (service, address), for a series (listener, route, service, subset)."""
 
 OVERFLOW_ID = 0
 

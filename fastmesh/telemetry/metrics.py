@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 __all__ = ["OVERFLOW", "Format", "negotiate", "render"]
 
+
 def render(
     shared: SharedMemory, registry: IdRegistry, figures: ControlFigures, form: Format, *, by_endpoint: bool = False
 ) -> Iterator[str]:
@@ -44,7 +45,7 @@ def _control_families(figures: ControlFigures) -> Families:
     yield Family("fastmesh_build", "info", "The version that runs."), single(1, labels(version=figures.version))
     if figures.snapshot_version:
         pairs = labels(version=figures.snapshot_version)
-        yield Family("fastmesh_snapshot", "info", "The configuration in force: the hash of its sources."), single(1, pairs)
+        yield Family("fastmesh_snapshot", "info", "The configuration in force: a hash of it."), single(1, pairs)
     yield (
         Family("fastmesh_start_time_seconds", "gauge", "When the supervisor started, Unix time.", "seconds"),
         single(figures.started_unix_s),

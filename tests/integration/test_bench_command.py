@@ -130,6 +130,17 @@ def test_interrupt_prints_what_was_measured(server: Server) -> None:
     assert json.loads(output)["completed"] is False
 
 
+def test_progress_is_shown_on_a_terminal(server: Server) -> None:
+    reading, writing = os.openpty()
+    command = [sys.executable, "-m", "fastmesh", "bench", server.url, *SHORT, "--duration", "500ms", "--json"]
+    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=writing, timeout=DEADLINE_S, check=True)
+    os.close(writing)
+    shown = os.read(reading, 65536).decode()
+    os.close(reading)
+    assert " / 0.5 s  " in shown and " responses  p99 " in shown
+    assert json.loads(done.stdout)["responses"] == 50
+
+
 def test_silence_ends_with_the_timeout(server: Server) -> None:
     done = bench(server.url + "/silent", *SHORT, "--timeout", "300ms", "--json")
     found = json.loads(done.stdout)
@@ -164,6 +175,7 @@ def test_nobody_listens() -> None:
         (("http://127.0.0.1/", "--method", "GET /x"), "not a method"),
         (("http://127.0.0.1/", "--header", "no colon"), "Name: value"),
         (("http://127.0.0.1/", "--header", "A: b\r\nC: d"), "Name: value"),
+        (("http://127.0.0.1/", "--header", ": b"), "Name: value"),
         (("http://127.0.0.1/", "--header", "Content-Length: 3"), "--body-size"),
     ],
 )

@@ -7,9 +7,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from fastmesh._core.timer_wheel import TimerWheel
 
 TIMERS = 12
-DELAYS = st.one_of(
-    st.integers(0, 600), st.integers(0, 140_000), st.integers(0, 2**25), st.integers(2**32 - 5, 2**34)
-)
+DELAYS = st.one_of(st.integers(0, 600), st.integers(0, 140_000), st.integers(0, 2**25), st.integers(2**32 - 5, 2**34))
 
 
 class WheelAndTwin(RuleBasedStateMachine):

@@ -1,4 +1,4 @@
-"""The balancers, slow and obvious. They draw the same random numbers as the compiled ones, so choices can be compared."""
+"""The balancers, slow and obvious. They draw the compiled ones' random numbers, so that choices can be compared."""
 
 import heapq
 import math

@@ -79,6 +79,23 @@ def test_json(address: str) -> None:
     assert json.loads(result.output)["readiness"] == {"ready": True, "reason": ""}
 
 
+def test_watch_shows_changes_until_interrupted(
+    address: str, mesh: ExampleMesh, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waits = iter([mesh.drain, None])
+
+    def wait(seconds: float) -> None:
+        step = next(waits)
+        if step is None:
+            raise KeyboardInterrupt
+        step()
+
+    monkeypatch.setattr("fastmesh.cli.status.time.sleep", wait)
+    result = status("--admin", address, "--watch")
+    assert result.exit_code == 0
+    assert "not ready: draining" in result.output
+
+
 def test_by_directory(address: str, tmp_path: Path) -> None:
     (tmp_path / "admin.yaml").write_text(f"admin: {{address: {address}}}\n")
     assert status(str(tmp_path)).output.startswith("ready\n")

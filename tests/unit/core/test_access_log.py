@@ -48,7 +48,8 @@ def test_what_is_missing_is_empty():
 
 
 @pytest.mark.parametrize(
-    "moment", ["1999-12-31T23:59:59.999", "2000-02-29T00:00:00.001", "2024-12-31T12:34:56.789", "2100-03-01T00:00:00.000"]
+    "moment",
+    ["1999-12-31T23:59:59.999", "2000-02-29T00:00:00.001", "2024-12-31T12:34:56.789", "2100-03-01T00:00:00.000"],
 )
 def test_time(moment):
     unix_us = round(datetime.fromisoformat(moment).replace(tzinfo=UTC).timestamp() * 1_000_000)

@@ -46,9 +46,7 @@ def test_the_choices_are_the_twin_s(balance: Balance, weights: tuple[int, ...]) 
         if balance == Balance.RANDOM:
             expected = random_choice(endpoints, usable, random, avoid)
         else:
-            expected = better_of_two(
-                endpoints, usable, random, avoid, now_ns if balance == Balance.PEAK_EWMA else None
-            )
+            expected = better_of_two(endpoints, usable, random, avoid, now_ns if balance == Balance.PEAK_EWMA else None)
         assert subset.pick(now_ns=now_ns, avoid=avoid) == expected, f"turn {turn}"
 
 

@@ -68,7 +68,8 @@ def test_equal_weights_come_up_at_equal_distances(count: int) -> None:
 
 def test_it_does_not_always_begin_with_the_same_endpoint() -> None:
     for count in (4, 40):
-        starts = {Subset(Balance.ROUND_ROBIN, [(f"h{i}:1", 1) for i in range(count)], 50, seed).pick() for seed in range(200)}
+        endpoints = [(f"h{i}:1", 1) for i in range(count)]
+        starts = {Subset(Balance.ROUND_ROBIN, endpoints, 50, seed).pick() for seed in range(200)}
         assert len(starts) > count / 2
 
 

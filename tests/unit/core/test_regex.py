@@ -13,7 +13,11 @@ def test_the_whole_text_must_match() -> None:
 
 @pytest.mark.parametrize(
     ("pattern", "complaint"),
-    [("a(b", "missing ): a(b"), ("[z-a]", "invalid character class range: z-a"), (r"(a)\1", r"invalid escape sequence: \1")],
+    [
+        ("a(b", "missing ): a(b"),
+        ("[z-a]", "invalid character class range: z-a"),
+        (r"(a)\1", r"invalid escape sequence: \1"),
+    ],
 )
 def test_an_invalid_pattern_is_explained(pattern: str, complaint: str) -> None:
     assert regex.check(pattern) == complaint

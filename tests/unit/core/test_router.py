@@ -123,9 +123,7 @@ def test_exact_beats_regex_beats_prefix() -> None:
 
 
 def test_the_longer_regex_is_tried_first_and_none_is_tried_on_the_asterisk() -> None:
-    router = router_of(
-        route("/.*", PathMatch.REGEX), route("/a[0-9]+", PathMatch.REGEX), route(".*", PathMatch.REGEX)
-    )
+    router = router_of(route("/.*", PathMatch.REGEX), route("/a[0-9]+", PathMatch.REGEX), route(".*", PathMatch.REGEX))
     assert [matched(router, path) for path in ("/a1", "/a", "*")] == [1, 0, -1]
 
 
@@ -269,8 +267,6 @@ def test_heads_are_matched_in_bulk() -> None:
     router = router_of(exact("/a"), exact("/b"), exact("/c"))
     heads = [RequestHead("GET", "x", path) for path in ("/a", "/b", "/c", "/c", "/d")]
     assert router.match_heads(0, heads) == 0 + 1 + 2 + 2 - 1
-
-
 
 
 def test_nothing_is_left_of_a_router() -> None:

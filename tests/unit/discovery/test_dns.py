@@ -288,3 +288,24 @@ def test_a_bug_in_a_look_up_ends_nothing() -> None:
         await discovery.close()
 
     asyncio.run(main())
+
+
+def test_a_bug_in_whoever_listens_ends_nothing() -> None:
+    async def main(server: DnsServer, discovery: DnsDiscovery, changes: Changes) -> None:
+        told = 0
+
+        def broken(name: str, addresses: tuple[str, ...]) -> None:
+            nonlocal told
+            told += 1
+            raise RuntimeError("a bug")
+
+        listened = DnsDiscovery(broken, hosts=HostsFile(Path("/nonexistent")))
+        listened.use_servers(["127.0.0.1"], server.port)
+        server.records["shop.example", "A"] = (0, ["10.0.0.1"])
+        listened.update(["shop.example"])
+        await until(lambda: told == 1)
+        server.records["shop.example", "A"] = (0, ["10.0.0.2"])
+        await until(lambda: told == 2)
+        await listened.close()
+
+    serve(main)

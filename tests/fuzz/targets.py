@@ -1,0 +1,163 @@
+"""What is fuzzed: each target takes any bytes, and raises only when something is wrong.
+
+It returns a signature of what happened; an input with a new signature is worth to be changed further.
+"""
+
+import re
+from collections.abc import Callable
+
+from fastmesh._core import http1_parser, http1_writer
+from fastmesh._core.headers import Head
+from fastmesh._core.http1_chunked import Decoder
+from fastmesh._core.http1_parser import ParseError
+from tests.oracle.http1_relay import Incomplete, check_request, check_response
+from tests.unit.core.http1_vectors import (
+    BAD_CHUNKED,
+    BAD_REQUESTS,
+    BAD_RESPONSES,
+    GOOD_CHUNKED,
+    GOOD_REQUESTS,
+    GOOD_RESPONSES,
+    answer,
+    field,
+)
+
+Target = Callable[[bytes], str]
+METHODS = ("GET", "HEAD", "CONNECT")
+_SMALL = {"start_line_max": 100, "head_max": 600}
+
+
+def _head(data: bytes, cut: int, parse: Callable[[bytes], Head]) -> Head | str | None:
+    """The head, the name of an error, or None: not yet; the bytes come in two pieces, cut there."""
+    scanned = 0
+    try:
+        for piece in (data[:cut], data):
+            end, scanned = http1_parser.find_head_end(piece, scanned, **_SMALL)
+            if end:
+                return parse(data[:end])
+    except ParseError as error:
+        return error.name
+    return None
+
+
+def _read_twice(data: bytes, parse: Callable[[bytes], Head], write: Callable[[Head], bytes]) -> str:
+    whole = _head(data, 0, parse)
+    pieces = _head(data, sum(data) % (len(data) + 1), parse)
+    if not isinstance(whole, Head):
+        assert pieces == whole, (pieces, whole)
+        return str(whole)
+    assert isinstance(pieces, Head), pieces
+    written = write(whole)
+    assert write(pieces) == written
+    # What we write, we take; and it says the same.
+    again = parse(written)
+    assert write(again) == written
+    assert (again.framing, again.content_length) == (whole.framing, whole.content_length)
+    return f"{whole.framing} {sorted(whole.flags)} {whole.version_minor} {whole.status // 100} {len(whole.fields)}"
+
+
+def request(data: bytes) -> str:
+    return _read_twice(data, http1_parser.parse_request, http1_writer.write_request)
+
+
+def response(data: bytes) -> str:
+    method = METHODS[sum(data) % 3]
+    return method + _read_twice(data, lambda head: http1_parser.parse_response(head, method), http1_writer.write_response)
+
+
+_CHUNK_LINE = re.compile(rb"([0-9A-Fa-f]+)(?:;[ \t]*[!#-'*+\-.0-9A-Z^_`a-z|~][\t\x20-\x7e\x80-\xff]*)?\r\n")
+_TRAILER = re.compile(rb"\r\n|(?:[^\r\n\x00]|\r\n(?!\r\n))+\r\n\r\n")
+
+
+def slow_decode(data: bytes) -> tuple[bytes, int] | None:
+    """The obvious twin of the decoder: body and length of a whole chunked body, or None."""
+    body = b""
+    at = 0
+    while True:
+        line = _CHUNK_LINE.match(data, at)
+        if line is None or line.end() - at > 1024:
+            return None
+        size = int(line[1], 16)
+        at = line.end()
+        if size == 0:
+            break
+        if data[at + size : at + size + 2] != b"\r\n":
+            return None
+        body += data[at : at + size]
+        at += size + 2
+    trailer = _TRAILER.match(data, at)
+    return (body, trailer.end()) if trailer is not None else None
+
+
+def _decode(pieces: list[bytes]) -> tuple[bytes, bool, int]:
+    decoder = Decoder()
+    body = b""
+    total = 0
+    for piece in pieces:
+        data, done, consumed = decoder.feed(piece)
+        body += data
+        total += consumed
+        if done:
+            if decoder.trailer:
+                http1_parser.parse_trailers(decoder.trailer)
+            return body, True, total
+    return body, False, total
+
+
+def chunked(data: bytes) -> str:
+    cut = sum(data) % (len(data) + 1)
+    outcomes: list[object] = []
+    for pieces in ([data], [data[i : i + 1] for i in range(len(data))], [data[:cut], data[cut:]]):
+        try:
+            outcomes.append(_decode(pieces))
+        except ParseError as error:
+            outcomes.append(error.name)
+    assert outcomes[0] == outcomes[1] == outcomes[2], outcomes
+    expected = slow_decode(data)
+    if isinstance(outcomes[0], tuple) and outcomes[0][1]:
+        assert expected == (outcomes[0][0], outcomes[0][2]), (expected, outcomes[0])
+        return f"done {min(len(outcomes[0][0]), 9)}"
+    # A trailer may have no flaw in its lines and yet hold no fields.
+    assert expected is None or outcomes[0] == "bad_trailer", (expected, outcomes[0])
+    return str(outcomes[0] if isinstance(outcomes[0], str) else "more")
+
+
+def _checked(check: Callable[[], bytes]) -> str:
+    try:
+        return f"sent {check().count(b'\r\n')}" if check else ""
+    except ParseError as error:
+        return error.name
+    except Incomplete:
+        return "incomplete"
+
+
+def relay_request(data: bytes) -> str:
+    return _checked(lambda: check_request(data, sum(data) % 2))
+
+
+def relay_response(data: bytes) -> str:
+    method = METHODS[sum(data) % 3]
+    return _checked(lambda: check_response(data, method, len(data) % 2))
+
+
+TARGETS: dict[str, Target] = {
+    "request": request,
+    "response": response,
+    "chunked": chunked,
+    "relay_request": relay_request,
+    "relay_response": relay_response,
+}
+
+_CODED = b"Transfer-Encoding: chunked"
+_ENCODED = [data for data, *_ in GOOD_CHUNKED] + [data for data, _ in BAD_CHUNKED if len(data) < 600]
+_REQUESTS = GOOD_REQUESTS + [data for data, _ in BAD_REQUESTS]
+_RESPONSES = GOOD_RESPONSES + [data for data, _ in BAD_RESPONSES]
+
+SEEDS: dict[str, list[bytes]] = {
+    "request": _REQUESTS,
+    "response": _RESPONSES,
+    "chunked": _ENCODED,
+    "relay_request": [data + b"hello" for data in _REQUESTS]
+    + [field(_CODED, start=b"POST / HTTP/1.1") + body for body in _ENCODED],
+    "relay_response": [data + b"hello" for data in _RESPONSES] + [answer(_CODED) + body for body in _ENCODED],
+}
