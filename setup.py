@@ -28,6 +28,9 @@ else:
     COMPILE = ["-O3", "-g0", "-fvisibility=hidden", "-fno-semantic-interposition", "-fno-plt"]
     LINK = ["-Wl,-O1", "-Wl,--as-needed", "-s"]
 
+# Python's own flags ask for -Wsign-compare, which generated code cannot satisfy.
+WARNINGS = ["-Wall", "-Wno-unused-function", "-Wno-unreachable-code", "-Wno-sign-compare"]
+
 DIRECTIVES = {
     "language_level": 3,
     "boundscheck": False,
@@ -52,7 +55,7 @@ def extensions() -> list[Extension]:
             Extension(
                 f"fastmesh._core.{source.stem}",
                 [str(source)],
-                extra_compile_args=[*COMPILE, "-std=gnu11", "-Wall", "-Wno-unused-function", "-Wno-unreachable-code"],
+                extra_compile_args=[*COMPILE, "-std=gnu11", *WARNINGS],
                 extra_link_args=LINK,
                 define_macros=[("_GNU_SOURCE", "1"), ("CYTHON_CLINE_IN_TRACEBACK", "0")],
             )
@@ -70,6 +73,7 @@ setup(
         build_dir="build/cython",
         emit_linenums=SANITIZE,
         nthreads=JOBS,
+        quiet=True,
     ),
     options={"build_ext": {"parallel": JOBS or None}},
 )

@@ -13,7 +13,7 @@ from fastmesh import __version__, wire
 from fastmesh._core.shared import SharedMemory
 from fastmesh.admin import AdminServer, Api
 from fastmesh.config import CompileCache, Config, LoadResult, compile_snapshot, names_to_resolve
-from fastmesh.config.scalars import split_address
+from fastmesh.config.addresses import split_address
 from fastmesh.control.history import Attempt, Outcome
 from fastmesh.control.publish import Publisher
 from fastmesh.control.reload import Reloader

@@ -1,7 +1,7 @@
 """Access log lines: JSON lines, or a template compiled once."""
 
 from collections.abc import Mapping
-from typing import final
+from typing import Self, final
 
 FIELDS: tuple[str, ...]
 """The names of the fields, in the order of a JSON line."""
@@ -13,7 +13,7 @@ LINE_MAX_BYTES: int
 class AccessFormat:
     """How a line is written. Immutable; shared by all connections of a worker."""
 
-    def __init__(self, template: str = "") -> None:
+    def __new__(cls, template: str = "") -> Self:
         """`template`: text with fields in braces, "{client} {method} {path}", "{{" for a brace; empty: JSON lines.
 
         Raises ValueError that names the position (from 0) of an unknown field, of a brace without its partner or of a

@@ -4,10 +4,13 @@ A line is a run of steps, each a literal and then a field. Every step knows how 
 least, so a long value takes what is left over and no more: the line ends as its format says.
 """
 
+from fastmesh._core.access_template import FIELDS, NUMBERS
+
 cimport cython
 from libc.stdlib cimport calloc, free
 from libc.string cimport memcpy, memset, strlen
 from libc.time cimport time_t, tm
+from fastmesh._core.access_template cimport json_parts, template_parts
 from fastmesh._core.headers cimport HEADER_DROPPED, HEADER_USER_AGENT, HEADER_X_REQUEST_ID, header_t
 
 cdef extern from *:
@@ -57,18 +60,11 @@ cdef enum:
     CUT_BYTES = 3
     ESCAPE_MAX_BYTES = 6
 
-FIELDS = (
-    "time", "client", "listener", "method", "host", "path", "query", "protocol", "status", "reason", "detail", "route",
-    "service", "endpoint", "duration_us", "upstream_us", "bytes_in", "bytes_out", "request_id", "user_agent", "retries",
-)
-cdef str COMPLAINT = "access log template"
 LINE_MAX_BYTES = ACCESS_LINE_MAX_BYTES
 cdef frozenset NUMBERS = frozenset(("status", "duration_us", "upstream_us", "bytes_in", "bytes_out", "retries"))
 cdef const char* HEX = b"0123456789abcdef"
 cdef const char* SHORT_ESCAPES = b"\0\0\0\0\0\0\0\0btn\0fr\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0"
 
-
-# -- writing
 
 cdef struct text_t:
     const char* data
@@ -289,70 +285,6 @@ cdef size_t access_format(
     return written
 
 
-# -- compiling
-
-cdef list json_parts():
-    """The literals and fields of a JSON line: [(literal, field or None)]."""
-    parts = []
-    opening = "{"
-    closing = ""
-    for name in FIELDS:
-        quote = "" if name in NUMBERS else '"'
-        parts.append((f'{closing}{opening}"{name}":{quote}', name))
-        opening = ","
-        closing = quote
-    parts.append((f"{closing}}}\n", None))
-    return parts
-
-
-cdef list template_parts(str template):
-    """The same of a template; raises ValueError."""
-    parts = []
-    literal = ""
-    place = 0
-    while place < len(template):
-        char = template[place]
-        if char in "{}" and template[place:place + 2] == char * 2:
-            literal += char
-            place += 2
-        elif char == "{":
-            end = template.find("}", place)
-            if end < 0:
-                raise ValueError(f'{COMPLAINT}: "{{" at position {place} has no "}}" (write "{{{{" for a brace)')
-            parts.append((literal, known_field(template[place + 1:end], place + 1)))
-            literal = ""
-            place = end + 1
-        elif char == "}":
-            raise ValueError(f'{COMPLAINT}: "}}" at position {place} has no "{{" (write "}}}}" for a brace)')
-        elif (char < " " and char != "\t") or "\x7f" <= char <= "\x9f":
-            raise ValueError(f"{COMPLAINT}: control character {char!r} at position {place}")
-        else:
-            literal += char
-            place += 1
-    parts.append((literal + "\n", None))
-    return parts
-
-
-cdef str known_field(str name, Py_ssize_t place):
-    """`name`, if it is a field; raises ValueError."""
-    cdef double best = 0.5
-    if name in FIELDS:
-        return name
-    advice = f"known are {', '.join(FIELDS)}"
-    for field in FIELDS:
-        if likeness(name, field) > best:
-            best = likeness(name, field)
-            advice = f"did you mean {{{field}}}?"
-    raise ValueError(f"{COMPLAINT}: unknown field {{{name}}} at position {place}; {advice}")
-
-
-cdef double likeness(str one, str other) except -1.0:
-    """The share of pairs of letters that two words have in common (Dice's coefficient)."""
-    pairs = {one[place:place + 2] for place in range(len(one) - 1)}
-    others = {other[place:place + 2] for place in range(len(other) - 1)}
-    return 2 * len(pairs & others) / (len(pairs) + len(others))
-
-
 @cython.final
 cdef class AccessFormat:
     def __cinit__(self, str template=""):
@@ -380,7 +312,7 @@ cdef class AccessFormat:
             step.literal = <const char*>self.literals + <size_t>end
             needed += len(literal) + least_bytes(field)
             if needed > ACCESS_LINE_MAX_BYTES:
-                raise ValueError(f"{COMPLAINT}: a line of it may exceed {ACCESS_LINE_MAX_BYTES} bytes; shorten it")
+                raise ValueError(f"access log template: a line of it may exceed {ACCESS_LINE_MAX_BYTES} bytes; shorten it")
 
     def __dealloc__(self):
         if self.ptr != NULL:

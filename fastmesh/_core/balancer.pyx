@@ -25,8 +25,9 @@ cdef bint must_panic(const subset_t* subset) noexcept nogil:
     return healthy * 100 < <uint64_t>subset.panic_percent * subset.count
 
 
-cdef void list_available(subset_t* subset, uint64_t* random) noexcept nogil:
-    # `random` is NULL while the subset is made: turns are dealt out at the first pick.
+cdef bint list_available(subset_t* subset, uint64_t* random) noexcept nogil:
+    # Whether the list changed. `random` is NULL while the subset is made: turns are dealt out at the first pick.
+    cdef bint changed = False
     cdef bint usable
     cdef uint32_t i
     subset.panics = must_panic(subset)
@@ -44,12 +45,17 @@ cdef void list_available(subset_t* subset, uint64_t* random) noexcept nogil:
             subset.total_weight += subset.weights[i]
             if subset.weights[i] != subset.weights[subset.available[0]]:
                 subset.equal_weights = False
+        changed = changed or subset.usable[i] != usable
         subset.usable[i] = usable
+    return changed
 
 
 cdef void rebuild(subset_t* subset, uint64_t* random, uint64_t generation) noexcept nogil:
+    # The counter moves with any flag of any service: mostly nothing has changed here.
+    cdef bint first = subset.generation == UINT64_MAX
     subset.generation = generation
-    list_available(subset, random)
+    if not list_available(subset, random) and not first:
+        return
     if subset.balance == BALANCE_ROUND_ROBIN:
         rotation_ready(subset, random)
     elif subset.balance <= BALANCE_PEAK_EWMA and not subset.equal_weights:

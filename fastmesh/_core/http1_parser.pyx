@@ -73,8 +73,11 @@ cdef ssize_t http1_find_head_end(
     cdef size_t end = length if length < limit else limit
     cdef size_t line_max = <size_t>limits.start_line_max_bytes + 2
     cdef size_t at = scanned[0]
-    if at <= line_max and length >= line_max and memchr(data, 10, line_max) == NULL:
-        return HTTP1_START_LINE_TOO_LONG
+    cdef int too_long = HTTP1_HEAD_TOO_LARGE if length >= limit else 0
+    if at <= line_max <= end and memchr(data, 10, line_max) == NULL:
+        # Looked at no further than that, so that the error does not depend on how the bytes come.
+        end = line_max
+        too_long = HTTP1_START_LINE_TOO_LONG
     while at < end:
         if at >= 2 and end - at >= SCAN_BLOCK_BYTES and not stops_in(text + at, SCAN_BLOCK_BYTES):
             at += SCAN_BLOCK_BYTES
@@ -88,7 +91,7 @@ cdef ssize_t http1_find_head_end(
             return <ssize_t>(at + 1)
         at += 1
     scanned[0] = at
-    return HTTP1_HEAD_TOO_LARGE if length >= limit else 0
+    return too_long
 
 
 cdef size_t http1_skip_empty_lines(const char* data, size_t length) noexcept nogil:

@@ -1,6 +1,6 @@
 """Token buckets as GCRA: the Python face of the table that workers share, for tests, benchmarks and tools."""
 
-from typing import final
+from typing import Self, final
 
 CLOCK_SLACK_NS: int
 """How far apart the clock readings of two workers may be before a bucket is taken to hold an older, slower rate."""
@@ -9,7 +9,7 @@ CLOCK_SLACK_NS: int
 class LimiterTable:
     """A table of buckets in anonymous memory that is shared with the children of this process."""
 
-    def __init__(self, slots: int) -> None:
+    def __new__(cls, slots: int) -> Self:
         """`slots`: how many buckets; a power of two, 8 or more. Raises ValueError, MemoryError."""
 
     def take(self, limit_id: int, period_ns: int, burst_tokens: int, key_hash: int, now_ns: int) -> int:

@@ -126,9 +126,6 @@ cdef class SharedMemory:
     def __cinit__(self):
         self.fd = -1
 
-    def __init__(self):
-        raise TypeError("use SharedMemory.create or SharedMemory.attach")
-
     def __dealloc__(self):
         if self.view.base != NULL:
             munmap(self.view.base, self.view.size)

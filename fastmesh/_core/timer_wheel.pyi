@@ -1,10 +1,10 @@
 """A hierarchical timer wheel: the Python face, for tests. Timers are numbered, times are milliseconds."""
 
-from typing import final
+from typing import Self, final
 
 @final
 class TimerWheel:
-    def __init__(self, timers: int, now_ms: int) -> None:
+    def __new__(cls, timers: int, now_ms: int) -> Self:
         """`timers`: how many timers there are, numbered from 0; none is set. Raises ValueError, MemoryError."""
 
     def set(self, timer: int, due_ms: int) -> None:

@@ -52,12 +52,12 @@ def as_data(result: LoadResult) -> dict[str, Any]:
 
 def show(directory: Path, result: LoadResult) -> None:
     """The verdict for people: errors first, then warnings, then what was found."""
-    for problems in (result.errors, result.warnings):
+    for severity, problems in ((Severity.ERROR, result.errors), (Severity.WARNING, result.warnings)):
+        is_error = severity is Severity.ERROR
         for problem in problems[:SHOWN_MAX]:
-            click.echo(described(problem), err=problem.severity is Severity.ERROR)
+            click.echo(described(problem), err=is_error)
         if len(problems) > SHOWN_MAX:
-            word = f"{problems[0].severity}s"
-            click.echo(f"... and {len(problems) - SHOWN_MAX:,} more {word}", err=problems is result.errors)
+            click.echo(f"... and {len(problems) - SHOWN_MAX:,} more {severity}s", err=is_error)
     errors, warnings = len(result.errors), len(result.warnings)
     if errors:
         click.secho(

@@ -19,6 +19,7 @@ _TOP_KEY = re.compile(r"[a-z_]+:(?=[ \n]|$)")
 _SECTION = re.compile(rf"({'|'.join(NAMED_KINDS)}): *(?:#[^\n]*)?(?=\n)")
 _FIRST_ENTRY = re.compile(r"\n( +)[^\s#]")
 _CONTENT = re.compile(r"\n[ \n]*[^\s#]")
+_COMPLEX_KEY = re.compile(r"\n *\?")
 _UNUSUAL = ("\t", "\r", "\x85", "\u2028", "\u2029", "\ufeff")
 
 
@@ -39,6 +40,8 @@ def split(text: str) -> list[Run] | None:
     if any(char in text for char in _UNUSUAL):
         return None
     padded = "\n" + text
+    if _COMPLEX_KEY.search(padded):
+        return None
     starts = [match.end() for match in _TOP.finditer(padded)]
     if not starts or _CONTENT.search(padded, 0, starts[0]):
         return None

@@ -46,7 +46,7 @@ class Reloader:
         """Read the directory now; `forced`: asked for by somebody, so that "nothing has changed" is an answer."""
         async with self._one_at_a_time:
             started_s = time.monotonic()
-            result = await asyncio.get_running_loop().run_in_executor(None, load, self._directory, self._cache)
+            result = await self._load()
             outcome, error = await self._try(result)
             attempt = Attempt(
                 time_s=time.time(),
@@ -58,6 +58,11 @@ class Reloader:
             )
             self._record(attempt, forced)
             return attempt
+
+    async def _load(self) -> LoadResult:
+        if self._state.snapshot is None:  # nobody waits for the loop yet, and a thread costs memory
+            return load(self._directory, self._cache)
+        return await asyncio.to_thread(load, self._directory, self._cache)
 
     async def _try(self, result: LoadResult) -> tuple[Outcome, str]:
         if result.config is None:
@@ -92,10 +97,15 @@ class Reloader:
         if attempt.outcome in (Outcome.INVALID, Outcome.UNBOUND):
             for line in (*map(str, attempt.problems), *attempt.error.splitlines()):
                 log.error("%s", line)
-            log.error("configuration not applied; version %s stays in force", self._state.version)
+            log.error("configuration not applied; version %s stays in force", short(self._state.version))
         elif attempt.outcome is Outcome.APPLIED:
             for warning in self._state.warnings:
                 log.warning("%s", warning)
-            log.info("version %s in force after %.0f ms", attempt.version, attempt.duration_ms)
+            log.info("version %s in force after %.0f ms", short(attempt.version), attempt.duration_ms)
         else:
-            log.info("version %s is in force already", attempt.version)
+            log.info("version %s is in force already", short(attempt.version))
+
+
+def short(version: str) -> str:
+    """A version as people compare it."""
+    return version[:12]

@@ -1,63 +1,103 @@
-"""Notices that the configuration directory may have changed."""
+"""Notices that the configuration directory may have changed.
+
+The kernel tells of the directory, not of single files: editors rename a file over another, and Kubernetes swaps a
+symlink. Contents are compared too, after each event and every few seconds: for file systems that tell nothing, for
+files behind symlinks that lie elsewhere, and for a directory that is itself replaced.
+"""
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import hashlib
+import os
+import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 
-import watchfiles
+from fastmesh._core.process import watch_directory
 
-STEP_MS = 25
-"""Writes that follow each other within this time are looked at together."""
+STEP_S = 0.025
+"""Writes that follow each other within this time are looked at together ..."""
 
-DEBOUNCE_MAX_MS = 100
+SETTLE_MAX_S = 0.1
+"""... but no later than this after the first."""
+
 POLL_INTERVAL_S = 3.0
-"""For file systems that tell nothing, and for files behind symlinks that lie elsewhere."""
+_READ_BYTES = 65536
 
 
 async def changes(directory: Path) -> AsyncIterator[None]:
-    """One item for each time that something may have changed, those that come close together as one."""
-    changed = asyncio.Event()
-    tasks = [asyncio.ensure_future(_notice(directory, changed)), asyncio.ensure_future(_poll(directory, changed))]
+    """One item at once, for what happened before, then one whenever names or contents differ from those before."""
+    watch = _Watch(directory)
     try:
+        seen = fingerprint(directory)
+        yield
         while True:
-            await changed.wait()
-            changed.clear()
-            yield
+            await watch.event(POLL_INTERVAL_S)
+            watch.follow()
+            now = fingerprint(directory)
+            if now != seen:
+                seen = now
+                yield
     finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        watch.close()
 
 
-async def _notice(directory: Path, changed: asyncio.Event) -> None:
-    """Events of the directory, whatever directory that is at the moment."""
-    while True:
-        gone = asyncio.Event()
-        watching = asyncio.ensure_future(_notice_one(directory, changed, gone))
+class _Watch:
+    """The kernel's view of whatever directory stands at a path."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+        self._loop = asyncio.get_running_loop()
+        self._changed = asyncio.Event()
+        self._identity = (0, 0)
+        self._fd = -1
+        self.follow()
+
+    def follow(self) -> None:
+        """Watch another directory when another stands there: a new one of the same name, or a symlink was swapped."""
+        identity = _identity(self._directory)
+        if identity != self._identity:
+            self.close()
+            self._identity = identity
+            try:
+                self._fd = watch_directory(self._directory)
+            except OSError:
+                return  # it is not there, or the kernel watches no more: contents are compared all the same
+            self._loop.add_reader(self._fd, self._take_events)
+
+    async def event(self, timeout_s: float) -> None:
+        """Wait for an event and until it is quiet again, or for so long."""
+        if not await self._wait(timeout_s):
+            return
+        latest_s = time.monotonic() + SETTLE_MAX_S
+        while await self._wait(STEP_S) and time.monotonic() < latest_s:
+            pass
+
+    async def _wait(self, timeout_s: float) -> bool:
         try:
-            identity = _identity(directory)
-            while _identity(directory) == identity and not watching.done():
-                await asyncio.sleep(POLL_INTERVAL_S)
-        finally:
-            gone.set()
-            await asyncio.gather(watching, return_exceptions=True)
+            async with asyncio.timeout(timeout_s):
+                await self._changed.wait()
+        except TimeoutError:
+            return False
+        self._changed.clear()
+        return True
 
+    def _take_events(self) -> None:
+        try:
+            while os.read(self._fd, _READ_BYTES):
+                self._changed.set()
+        except BlockingIOError:
+            pass
 
-async def _notice_one(directory: Path, changed: asyncio.Event, gone: asyncio.Event) -> None:
-    """Not the files but the directory: a ConfigMap is swapped by a rename within it, and an editor's file too."""
-    with contextlib.suppress(OSError, RuntimeError):  # it is not there at the moment
-        async for _ in watchfiles.awatch(
-            directory, watch_filter=None, step=STEP_MS, debounce=DEBOUNCE_MAX_MS, recursive=False, stop_event=gone
-        ):
-            changed.set()
+    def close(self) -> None:
+        if self._fd >= 0:
+            self._loop.remove_reader(self._fd)
+            os.close(self._fd)
+            self._fd = -1
 
 
 def _identity(directory: Path) -> tuple[int, int]:
-    """What a new directory of the same name, or a symlink that was swapped, differs in."""
     try:
         status = directory.stat()
     except OSError:
@@ -65,18 +105,8 @@ def _identity(directory: Path) -> tuple[int, int]:
     return (status.st_dev, status.st_ino)
 
 
-async def _poll(directory: Path, changed: asyncio.Event) -> None:
-    before = fingerprint(directory)
-    while True:
-        await asyncio.sleep(POLL_INTERVAL_S)
-        now = fingerprint(directory)
-        if now != before:
-            before = now
-            changed.set()
-
-
 def fingerprint(directory: Path) -> str:
-    """A hash of the names and contents of the YAML files; of what can be read."""
+    """A hash of the names and contents of the YAML files, and of which cannot be read."""
     digest = hashlib.blake2b(digest_size=16)
     try:
         paths = sorted(path for path in directory.iterdir() if path.suffix in (".yaml", ".yml"))
@@ -85,8 +115,8 @@ def fingerprint(directory: Path) -> str:
     for path in paths:
         try:
             content = path.read_bytes()
-        except OSError:
-            content = b""
-        digest.update(f"{path.name}\0{len(content)}\0".encode())
+        except OSError as error:
+            content = str(error.errno).encode()
+        digest.update(f"{path.name}\0{len(content)}\0".encode(errors="surrogateescape"))
         digest.update(content)
     return digest.hexdigest()

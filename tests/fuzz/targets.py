@@ -124,11 +124,12 @@ def chunked(data: bytes) -> str:
 
 def _checked(check: Callable[[], bytes]) -> str:
     try:
-        return f"sent {check().count(b'\r\n')}" if check else ""
+        lines = check().count(b"\r\n")
     except ParseError as error:
         return error.name
     except Incomplete:
         return "incomplete"
+    return f"sent {lines}"
 
 
 def relay_request(data: bytes) -> str:

@@ -94,7 +94,9 @@ def written(mesh: tuple[list[str], list[str], list[tuple[str, str, str, bool]]])
 
 
 @settings(max_examples=200, deadline=None)
-@given(st.lists(st.tuples(meshes, st.sampled_from([(), ("10.0.0.1",), ("10.0.0.2", "10.0.0.1")])), min_size=2, max_size=5))
+@given(
+    st.lists(st.tuples(meshes, st.sampled_from([(), ("10.0.0.1",), ("10.0.0.2", "10.0.0.1")])), min_size=2, max_size=5)
+)
 def test_caches_make_no_difference(versions: list[tuple[Any, tuple[str, ...]]]) -> None:
     ids, files, compiled = CountingIds(), LoadCache(), CompileCache()
     with tempfile.TemporaryDirectory() as name:

@@ -16,7 +16,15 @@ from fastmesh.config.schema import Mapping
 
 ROOT = Path(__file__).parents[3]
 GOOD = [*sorted((ROOT / "config").glob("*.yaml")), *sorted((ROOT / "tests/golden/config/good").glob("*.yaml"))]
-STRUCTURAL = ["unknown_key_deep", "unknown_kind", "duration_no_unit", "weight_negative", "to_missing", "path_two", "rate_bad"]
+STRUCTURAL = [
+    "unknown_key_deep",
+    "unknown_kind",
+    "duration_no_unit",
+    "weight_negative",
+    "to_missing",
+    "path_two",
+    "rate_bad",
+]
 
 
 def violations(path: Path) -> list[Any]:

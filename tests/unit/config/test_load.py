@@ -72,13 +72,15 @@ def test_a_dangling_link(write: Write) -> None:
 def test_a_pipe_does_not_hold_up(write: Write) -> None:
     directory = write(a_yaml=MESH)
     os.mkfifo(directory / "b.yaml")
-    assert only_problem(load(directory, LoadCache()), directory) == "b.yaml: the file cannot be read: not a regular file"
+    assert (
+        only_problem(load(directory, LoadCache()), directory) == "b.yaml: the file cannot be read: not a regular file"
+    )
 
 
 def test_a_directory_named_like_a_file(write: Write) -> None:
     directory = write(a_yaml=MESH)
     (directory / "b.yaml").mkdir()
-    assert "not a regular file" in only_problem(load(directory, LoadCache()), directory)
+    assert "is a directory" in only_problem(load(directory, LoadCache()), directory)
 
 
 @pytest.mark.parametrize(
@@ -119,7 +121,16 @@ def test_a_byte_order_mark_and_windows_line_ends(write: Write) -> None:
 
 def test_what_is_not_read(write: Write) -> None:
     directory = write(a_yaml=MESH)
-    for name in (".hidden.yaml", ".#a.yaml", "#a.yaml#", "a.yaml~", "a.yaml.swp", ".a.yaml.swp", "a.yaml.bak", "b.json"):
+    for name in (
+        ".hidden.yaml",
+        ".#a.yaml",
+        "#a.yaml#",
+        "a.yaml~",
+        "a.yaml.swp",
+        ".a.yaml.swp",
+        "a.yaml.bak",
+        "b.json",
+    ):
         (directory / name).write_text("rubbish: [")
     (directory / "sub").mkdir()
     (directory / "sub" / "c.yaml").write_text("rubbish: [")
@@ -235,6 +246,6 @@ def test_problems_as_data(write: Write) -> None:
     data = problem.as_json()
     assert data["severity"] == "error"
     assert data["text"] == "too"
-    assert data["expected"] == "one of to, listeners, match, rate_limit" or "to" in data["expected"]
+    assert data["expected"] == "one of listeners, match, to, rate_limit"
     assert (data["line"], data["column"]) == (10, 44)
     assert data["hint"] == "did you mean 'to'?"

@@ -12,7 +12,9 @@ from fastmesh.control.state import State
 from tests.unit.control.parts import snapshot
 
 GOOD = (
-    "listeners:\n  web: 127.0.0.1:8080\nservices:\n  hello: {endpoints: [127.0.0.1:9001]}\nroutes:\n  all: {to: hello}\n"
+    "listeners:\n  web: 127.0.0.1:8080\n"
+    "services:\n  hello: {endpoints: [127.0.0.1:9001]}\n"
+    "routes:\n  all: {to: hello}\n"
 )
 BETTER = GOOD.replace("9001", "9002")
 WARNED = GOOD.replace("routes:", "  unused: {endpoints: [127.0.0.1:9003]}\nroutes:")
@@ -141,7 +143,7 @@ def test_following_survives_a_failure_that_nobody_foresaw(scene, caplog):
 
         scene.reloader._apply = broken
         following = asyncio.ensure_future(scene.reloader.follow())
-        await asyncio.sleep(0.3)  # until the kernel watches
+        await asyncio.sleep(0.05)
         scene.file.write_text(BETTER)
         while "a bug" not in caplog.text:
             await asyncio.sleep(0.01)

@@ -21,8 +21,9 @@ def noticed(directory, change, timeout_s: float = 8.0) -> bool:
 
     async def main() -> bool:
         changes = watch.changes(directory)
+        await anext(changes)
         first = asyncio.ensure_future(anext(changes))
-        await asyncio.sleep(0.3)  # until the kernel watches
+        await asyncio.sleep(0.05)
         assert not first.done()
         change()
         try:
@@ -88,6 +89,32 @@ def test_a_directory_that_is_itself_swapped(directory, tmp_path, monkeypatch):
         (tmp_path / "next").rename(current)
 
     assert noticed(current, change)
+
+
+def test_a_change_and_its_reverse_are_both_noticed(directory):
+    """However little time lies between them: contents are compared with those that were last spoken of."""
+
+    async def main() -> None:
+        changes = watch.changes(directory)
+        await anext(changes)
+        for text in ("a: 2\n", "a: 1\n", "a: 2\n"):
+            (directory / "a.yaml").write_text(text)
+            await asyncio.wait_for(anext(changes), 2)
+        await changes.aclose()
+
+    asyncio.run(main())
+
+
+def test_a_directory_that_comes_later(directory, monkeypatch):
+    monkeypatch.setattr(watch, "POLL_INTERVAL_S", 0.05)
+    directory.rename(directory.with_name("away"))
+    assert noticed(directory, lambda: directory.with_name("away").rename(directory))
+
+
+def test_no_descriptor_is_left(directory):
+    before = len(os.listdir("/proc/self/fd"))
+    assert noticed(directory, lambda: (directory / "a.yaml").write_text("a: 2\n"))
+    assert len(os.listdir("/proc/self/fd")) == before
 
 
 def test_nothing_is_said_when_nothing_changes(directory, monkeypatch):

@@ -1,0 +1,5 @@
+"""The parts of an access log line, [(literal, name of the field behind it or None)], of which access_log makes steps."""
+
+cdef list json_parts()
+# Raises ValueError, which says what is wrong and where.
+cdef list template_parts(str template)

@@ -1,0 +1,7 @@
+"""What an access log line is made of."""
+
+FIELDS: tuple[str, ...]
+"""The names of the fields, in the order of a JSON line."""
+
+NUMBERS: frozenset[str]
+"""Those that are numbers."""
