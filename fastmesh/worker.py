@@ -16,7 +16,7 @@ from fastmesh._core.engine import Engine
 from fastmesh._core.shared import SharedMemory
 
 if TYPE_CHECKING:
-    from fastmesh._core.engine import Tables
+    from fastmesh._core.tables import Tables
     from fastmesh.snapshot import Snapshot
 
 DRAIN_GRACE_S = 0.5

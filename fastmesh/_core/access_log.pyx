@@ -61,7 +61,6 @@ cdef enum:
     ESCAPE_MAX_BYTES = 6
 
 LINE_MAX_BYTES = ACCESS_LINE_MAX_BYTES
-cdef frozenset NUMBERS = frozenset(("status", "duration_us", "upstream_us", "bytes_in", "bytes_out", "retries"))
 cdef const char* HEX = b"0123456789abcdef"
 cdef const char* SHORT_ESCAPES = b"\0\0\0\0\0\0\0\0btn\0fr\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0"
 

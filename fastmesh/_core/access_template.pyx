@@ -4,6 +4,7 @@ FIELDS = (
     "time", "client", "listener", "method", "host", "path", "query", "protocol", "status", "reason", "detail", "route",
     "service", "endpoint", "duration_us", "upstream_us", "bytes_in", "bytes_out", "request_id", "user_agent", "retries",
 )
+NUMBERS = frozenset(("status", "duration_us", "upstream_us", "bytes_in", "bytes_out", "retries"))
 cdef str COMPLAINT = "access log template"
 
 

@@ -54,6 +54,7 @@ cdef enum:
 
 
 @cython.final
+@cython.no_gc_clear                     # __dealloc__ needs the shared memory
 cdef class Engine:
     """See engine.pyi."""
 
@@ -70,6 +71,8 @@ cdef class Engine:
         self.generations = []
         w.shared = &shared.view
         w.slot = worker
+        if worker >= shared.view.workers:
+            raise ValueError(f"no slot for worker {worker} in this shared memory")
         w.stats = shared_worker(w.shared, worker)
         w.shared.limiter.evictions = &w.stats.limiter_evictions
         w.secret.low = shared.view.secret[0]
@@ -111,11 +114,22 @@ cdef class Engine:
 
     def __dealloc__(self):
         self.release()
+        free(self.worker.scratch)       # not NULL only if the engine was never opened
+        free(self.worker.scratch_headers)
+        free(self.worker.log)
+        free(self.worker.endpoints)     # tables that were begun and never installed used them until now
 
     def fileno(self):
         return self.worker.epoll_fd
 
+    cdef int check_open(self) except -1:
+        if not self.is_open:
+            raise RuntimeError("the engine is closed")
+        return 0
+
     def run(self):
+        if not self.is_open:
+            return
         with nogil:
             rounds_run(&self.worker)
         if len(self.generations) > 1:
@@ -124,9 +138,11 @@ cdef class Engine:
     # ---- tables
 
     def begin(self, snapshot):
-        return tables_begin(&self.worker, snapshot)
+        self.check_open()
+        return tables_begin(self, &self.worker, snapshot)
 
     def install(self, Tables tables):
+        self.check_open()
         if not tables.is_complete or tables.worker != &self.worker:
             raise ValueError("these tables are not complete")
         self.generations.append(tables)
@@ -166,6 +182,7 @@ cdef class Engine:
     def update_endpoints(self, uint32_t service_id, tuple endpoints):
         cdef Tables tables
         cdef uint32_t i
+        self.check_open()
         if not self.generations:
             return
         tables = self.generations[len(self.generations) - 1]
@@ -178,6 +195,7 @@ cdef class Engine:
 
     def add_listener(self, uint32_t listener_id, int fd):
         cdef int result
+        self.check_open()
         if self.worker.tables == NULL or not any(one.id == listener_id for one in self.generations[len(self.generations) - 1].snapshot.listeners):
             raise ValueError(f"listener {listener_id} is not in the tables")
         rounds_read_time(&self.worker)
@@ -187,6 +205,7 @@ cdef class Engine:
 
     def remove_listener(self, uint32_t listener_id, uint64_t deadline_ms):
         cdef listener_t* listener = listener_find(&self.worker, listener_id)
+        self.check_open()
         rounds_read_time(&self.worker)
         if listener != NULL:
             listener_remove(listener, deadline_ms)
@@ -194,6 +213,7 @@ cdef class Engine:
 
     def drain(self, uint64_t deadline_ms):
         cdef listener_t* listener = self.worker.listeners
+        self.check_open()
         rounds_read_time(&self.worker)
         self.worker.is_draining = 1
         while listener != NULL:
@@ -205,6 +225,7 @@ cdef class Engine:
     # ---- the rest
 
     def set_access_log(self, int fd):
+        self.check_open()
         if self.worker.log_fd >= 0:
             log_flush(&self.worker)
             close(self.worker.log_fd)
@@ -239,12 +260,13 @@ cdef class Engine:
         rounds_settle(w)
         self.generations.clear()
         w.tables = NULL
-        self.set_access_log(-1)
+        log_flush(w)
+        if w.log_fd >= 0:
+            close(w.log_fd)
+            w.log_fd = -1
         buffer_give(w, w.scratch)
+        w.scratch = NULL
         buffers_free_all(w)
-        free(w.endpoints)
-        free(w.scratch_headers)
-        free(w.log)
         close(w.epoll_fd)
         close(w.timer_fd)
         w.epoll_fd = w.timer_fd = -1

@@ -1,7 +1,5 @@
 """What a process asks of the kernel and the standard library does not offer."""
 
-import os
-
 from cpython.exc cimport PyErr_SetFromErrno
 from libc.errno cimport errno
 from posix.unistd cimport close
@@ -43,14 +41,13 @@ def release_memory():
     malloc_trim(0)
 
 
-def watch_directory(path):
-    cdef bytes encoded = os.fsencode(path)
+def watch_directory(bytes path):
     cdef int error
     cdef int fd = inotify_init1(IN_CLOEXEC | IN_NONBLOCK)
     if fd < 0:
         PyErr_SetFromErrno(OSError)
-    if inotify_add_watch(fd, encoded, WATCHED) < 0:
+    if inotify_add_watch(fd, path, WATCHED) < 0:
         error = errno
         close(fd)
-        raise OSError(error, os.strerror(error), os.fspath(path))
+        raise OSError(error, "the directory cannot be watched")
     return fd

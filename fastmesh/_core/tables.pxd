@@ -5,7 +5,8 @@ from fastmesh._core.live cimport tables_t, worker_t
 
 cdef class Tables:
     cdef tables_t* ptr                  # owned
-    cdef worker_t* worker               # borrowed: the engine outlives its tables
+    cdef object owner                   # the engine: it outlives its tables
+    cdef worker_t* worker               # the engine's
     cdef readonly object snapshot
     cdef object router                  # what ptr points into
     cdef object log_format
@@ -21,4 +22,4 @@ cdef class Tables:
     cdef int replace_endpoints(self, uint32_t index, tuple endpoints) except -1
     cdef int release_endpoints(self, uint32_t index) except -1
 
-cdef Tables tables_begin(worker_t* worker, object snapshot)
+cdef Tables tables_begin(object owner, worker_t* worker, object snapshot)

@@ -25,6 +25,8 @@ from fastmesh._core.router cimport Router
 from fastmesh._core.shared cimport SHARED_ENDPOINTS_MAX, shared_series, shared_service
 from fastmesh._core.sockets cimport CLOCK_MONOTONIC, clock_ns
 
+cimport cython
+
 cdef enum:
     SLICE_NS = 500000
     ROUTER_SLICE = 64                   # routes handed to the router at a time
@@ -40,8 +42,9 @@ cdef void* allocate(size_t count, size_t size) except NULL:
     return memory
 
 
-cdef Tables tables_begin(worker_t* worker, object snapshot):
+cdef Tables tables_begin(object owner, worker_t* worker, object snapshot):
     cdef Tables tables = Tables.__new__(Tables)
+    tables.owner = owner
     tables.worker = worker
     tables.snapshot = snapshot
     tables.texts = []
@@ -51,6 +54,8 @@ cdef Tables tables_begin(worker_t* worker, object snapshot):
     return tables
 
 
+@cython.final
+@cython.no_gc_clear                     # __dealloc__ needs the owner's memory
 cdef class Tables:
     """See engine.pyi."""
 

@@ -119,7 +119,7 @@ async def listeners(api: Api, request: Request) -> Response:
 
 
 async def services(api: Api, request: Request) -> Response:
-    return json_response(list(views.service_summaries(api.mesh)))
+    return json_response(views.service_summaries(api.mesh))
 
 
 async def service(api: Api, request: Request) -> Response:
@@ -131,7 +131,7 @@ async def service(api: Api, request: Request) -> Response:
 
 
 async def routes(api: Api, request: Request) -> Response:
-    return json_response(list(views.routes(api.mesh)))
+    return json_response(views.routes(api.mesh))
 
 
 async def workers(api: Api, request: Request) -> Response:

@@ -11,6 +11,7 @@ from urllib.parse import unquote, urlsplit
 import msgspec
 
 JSON = "application/json"
+CHUNK_BYTES = 32768
 
 
 @dataclass(slots=True)
@@ -45,6 +46,50 @@ class Response:
     headers: dict[str, str] = field(default_factory=dict)
 
 
+def json_response(value: Any, status: int = 200, headers: dict[str, str] | None = None) -> Response:
+    """A value that msgspec can encode.
+
+    An iterator becomes a list, and is sent piece by piece; so is a mapping, with the iterators in it.
+    """
+    if isinstance(value, dict | Iterator):
+        return Response(status, _chunks(value), JSON, headers or {})
+    return Response(status, _encoded(value) + b"\n", JSON, headers or {})
+
+
+def _chunks(value: dict[str, Any] | Iterator[Any]) -> Iterator[bytes]:
+    """Piece by piece, so that ten thousand routes neither stand in memory at once nor hold up the event loop."""
+    text = b""
+    for piece in _pieces(value):
+        text += piece
+        if len(text) >= CHUNK_BYTES:
+            yield text
+            text = b""
+    yield text + b"\n"
+
+
+def _pieces(value: Any) -> Iterator[bytes]:
+    if isinstance(value, dict):
+        separator = b"{\n"
+        for name, each in value.items():
+            yield separator + _encoded(name) + b": "
+            yield from _pieces(each)
+            separator = b",\n"
+        yield b"\n}" if value else b"{}"
+    elif isinstance(value, Iterator):
+        separator = b"[\n"
+        for each in value:
+            yield separator + _encoded(each)
+            separator = b",\n"
+        yield b"\n]" if separator == b",\n" else b"[]"
+    else:
+        yield _encoded(value)
+
+
+def _encoded(value: Any) -> bytes:
+    """Indented: people read it with curl."""
+    return msgspec.json.format(msgspec.json.encode(value), indent=2)
+
+
 class ApiError(Exception):
     """A request that cannot be served, in words for whoever made it."""
 
@@ -58,12 +103,6 @@ class ApiError(Exception):
     def response(self) -> Response:
         """As JSON."""
         return json_response({"error": self.error, "hint": self.hint}, self.status, self.headers)
-
-
-def json_response(value: Any, status: int = 200, headers: dict[str, str] | None = None) -> Response:
-    """A value that msgspec can encode, indented: people read these with curl."""
-    body = msgspec.json.format(msgspec.json.encode(value), indent=2) + b"\n"
-    return Response(status, body, JSON, headers or {})
 
 
 def guard(request: Request, own_host: str) -> None:

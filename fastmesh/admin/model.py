@@ -186,16 +186,22 @@ class Worker(Struct, frozen=True):
     log_dropped: int
 
 
+Compiled = dict[str, Any]
+
+
 class Config(Struct, frozen=True):
-    """The active configuration. `compiled` is the snapshot as the workers have it."""
+    """The active configuration, compiled: what the workers have. Ids and indexes are those of the snapshot."""
 
     version: str
     directory: str
     applied_at: datetime | None
     stale: bool
     files: list[str]
-    sources: Annotated[dict[str, dict[str, Place]], Meta(description="kind, then name, to file:line")]
-    compiled: dict[str, Any]
+    access_log: Compiled
+    listeners: Annotated[list[Compiled], Meta(description="each with `source`, its file:line")]
+    services: Annotated[list[Compiled], Meta(description="each with `source`, its file:line")]
+    routes: Annotated[list[Compiled], Meta(description="each with `source`, its file:line")]
+    limits: list[Compiled]
 
 
 class Status(Struct, frozen=True):

@@ -72,6 +72,10 @@ class AdminServer:
         except asyncio.CancelledError:
             writer.transport.abort()
             raise
+        except Exception:
+            # An answer whose later pieces cannot be made: cut off, so that nobody takes it for whole.
+            log.exception("admin API: an answer was broken off")
+            writer.transport.abort()
         finally:
             writer.close()
 

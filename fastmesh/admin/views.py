@@ -7,6 +7,7 @@ import os
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime
+from enum import IntEnum
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -226,23 +227,27 @@ def _worker(worker: WorkerLike, stats: Any, now_ns: int) -> model.Worker:
     )
 
 
-def config(mesh: Mesh) -> model.Config:
+def config(mesh: Mesh) -> dict[str, Any]:
+    """model.Config, its long lists as iterators."""
     state = mesh.state
-    active = state.snapshot
-    kinds: dict[str, Iterable[Any]] = {
-        "listeners": active.listeners if active else (),
-        "services": active.services if active else (),
-        "routes": active.routes if active else (),
+    active = state.snapshot or snapshot.Snapshot("", (), (), (), ())
+
+    def compiled(kind: str, parts: Iterable[Any]) -> Iterator[dict[str, Any]]:
+        for part in parts:
+            yield {"source": mesh.place(kind, part.name), **_named(part)}
+
+    return {
+        "version": active.version,
+        "directory": state.directory,
+        "applied_at": _moment(state.history.last_applied_s),
+        "stale": state.stale,
+        "files": sorted(state.sources),
+        "access_log": _named(active.access_log),
+        "listeners": compiled("listeners", active.listeners),
+        "services": compiled("services", active.services),
+        "routes": compiled("routes", active.routes),
+        "limits": map(_named, active.limits),
     }
-    return model.Config(
-        version=active.version if active else "",
-        directory=state.directory,
-        applied_at=_moment(state.history.last_applied_s),
-        stale=state.stale,
-        files=sorted(state.sources),
-        sources={kind: {each.name: mesh.place(kind, each.name) for each in parts} for kind, parts in kinds.items()},
-        compiled=_named(active) if active else {},
-    )
 
 
 def _named(part: Any) -> Any:
@@ -251,7 +256,7 @@ def _named(part: Any) -> Any:
         return {field: _named(getattr(part, field)) for field in part.__struct_fields__}
     if isinstance(part, tuple):
         return [_named(each) for each in part]
-    return part.name.lower() if hasattr(part, "name") else part
+    return part.name.lower() if isinstance(part, IntEnum) else part
 
 
 def status(mesh: Mesh) -> model.Status:

@@ -20,6 +20,7 @@ _SECTION = re.compile(rf"({'|'.join(NAMED_KINDS)}): *(?:#[^\n]*)?(?=\n)")
 _FIRST_ENTRY = re.compile(r"\n( +)[^\s#]")
 _CONTENT = re.compile(r"\n[ \n]*[^\s#]")
 _COMPLEX_KEY = re.compile(r"\n *\?")
+_ANCHOR = re.compile(r"[\s\[{,]&[^\s&]")  # it reaches beyond its piece
 _UNUSUAL = ("\t", "\r", "\x85", "\u2028", "\u2029", "\ufeff")
 
 
@@ -40,7 +41,7 @@ def split(text: str) -> list[Run] | None:
     if any(char in text for char in _UNUSUAL):
         return None
     padded = "\n" + text
-    if _COMPLEX_KEY.search(padded):
+    if _COMPLEX_KEY.search(padded) or ("&" in text and _ANCHOR.search(padded)):
         return None
     starts = [match.end() for match in _TOP.finditer(padded)]
     if not starts or _CONTENT.search(padded, 0, starts[0]):

@@ -1,13 +1,14 @@
 """Notices that the configuration directory may have changed.
 
 The kernel tells of the directory, not of single files: editors rename a file over another, and Kubernetes swaps a
-symlink. Contents are compared too, after each event and every few seconds: for file systems that tell nothing, for
-files behind symlinks that lie elsewhere, and for a directory that is itself replaced.
+symlink. Every few seconds contents are compared too: for file systems that tell nothing, for files behind symlinks that
+lie elsewhere, and for a directory that is itself replaced.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 import os
 import time
@@ -27,16 +28,17 @@ _READ_BYTES = 65536
 
 
 async def changes(directory: Path) -> AsyncIterator[None]:
-    """One item at once, for what happened before, then one whenever names or contents differ from those before."""
+    """One item at once, for what happened before, then one after each event and after each difference."""
     watch = _Watch(directory)
     try:
         seen = fingerprint(directory)
         yield
         while True:
-            await watch.event(POLL_INTERVAL_S)
-            watch.follow()
+            happened = await watch.event(POLL_INTERVAL_S)
+            replaced = watch.follow()
             now = fingerprint(directory)
-            if now != seen:
+            # An event counts even if contents are as before: whoever loaded them may have seen others in between.
+            if happened or replaced or now != seen:
                 seen = now
                 yield
     finally:
@@ -54,25 +56,27 @@ class _Watch:
         self._fd = -1
         self.follow()
 
-    def follow(self) -> None:
-        """Watch another directory when another stands there: a new one of the same name, or a symlink was swapped."""
+    def follow(self) -> bool:
+        """Watch another directory if another stands there: a new one of the same name, or a symlink was swapped."""
         identity = _identity(self._directory)
-        if identity != self._identity:
-            self.close()
-            self._identity = identity
-            try:
-                self._fd = watch_directory(self._directory)
-            except OSError:
-                return  # it is not there, or the kernel watches no more: contents are compared all the same
+        if identity == self._identity:
+            return False
+        self.close()
+        self._identity = identity
+        # It may not be there, and the kernel may watch no more: contents are compared all the same.
+        with contextlib.suppress(OSError):
+            self._fd = watch_directory(os.fsencode(self._directory))
             self._loop.add_reader(self._fd, self._take_events)
+        return True
 
-    async def event(self, timeout_s: float) -> None:
-        """Wait for an event and until it is quiet again, or for so long."""
+    async def event(self, timeout_s: float) -> bool:
+        """Wait for an event and until it is quiet again; False when none came in this time."""
         if not await self._wait(timeout_s):
-            return
+            return False
         latest_s = time.monotonic() + SETTLE_MAX_S
         while await self._wait(STEP_S) and time.monotonic() < latest_s:
             pass
+        return True
 
     async def _wait(self, timeout_s: float) -> bool:
         try:
@@ -84,11 +88,9 @@ class _Watch:
         return True
 
     def _take_events(self) -> None:
-        try:
+        with contextlib.suppress(BlockingIOError):
             while os.read(self._fd, _READ_BYTES):
                 self._changed.set()
-        except BlockingIOError:
-            pass
 
     def close(self) -> None:
         if self._fd >= 0:

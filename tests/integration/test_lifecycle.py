@@ -206,6 +206,7 @@ def test_draining_by_the_admin_api_fails_readiness_and_serves_on(hello):
 
 def test_the_supervisor_and_the_workers_hold_no_descriptor_too_many(hello):
     """After worker deaths and reloads, as many are open as before."""
+
     def descriptors() -> int:
         return sum(len(os.listdir(f"/proc/{pid}/fd")) for pid in hello.family())
 

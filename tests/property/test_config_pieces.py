@@ -1,4 +1,4 @@
-"""A file read in pieces says what it says when it is read whole, whatever stands in it; so does one read after another."""
+"""A file read in pieces says what it says when read whole, whatever stands in it; so does one read after another."""
 
 from __future__ import annotations
 
@@ -14,14 +14,16 @@ from fastmesh.config.decode import FAILED
 from fastmesh.config.parse import ParsedFile, parse_file, parse_whole
 
 FRAGMENTS = [
-    "listeners:", "services:", "routes:", "routes: # all", "admin: {address: 127.0.0.1:1}", "log: {level: info}", "drain:",
-    "listeners: {web: 127.0.0.1:80}", "services: {a: {endpoints: [127.0.0.1:1]}}", "---", "...", "# comment", "", "  ",
-    "  web: 127.0.0.1:8080", "  web:", "    address: 127.0.0.1:80", "  a:", "  a: {to: a}", "  b: {to: [a, b]}", "  b: &x {to: a}",
-    "  c: *x", "  d: {to: {service: a, subset: {v: v1}}}", "    to: a", "    to:", "      - a", "    match: {path: {prefix: /b}}",
-    "    match: {path: {prefx: /b}}", "    endpoints: [127.0.0.1:1]", "    endpoints:", "    - 127.0.0.1:2", "  e: {to: a,", "    match: {}}",
-    "to: b}", "  f: 'text", "  more'", "  g: |", "      text", "  # inner", "    # deeper", " h: {to: a}", "   i: {to: a}", "\tj: {}",
-    "  ? k", "  : l", "  - m", "  n: !t {to: a}", "  <<: *x", "  on: {to: a}", '  "q": {to: a}', "  r: {to: a} # c", "  s:{to: a}",
-    "  t: >+", "", "timeout: 5s}", "drain: {", "  }", "  u: @", "    plain", "  v: {to: a, to: b}", "\u2028", "unknown: 1",
+    "listeners:", "services:", "routes:", "routes: # all", "admin: {address: 127.0.0.1:1}", "log: {level: info}",
+    "drain:", "listeners: {web: 127.0.0.1:80}", "services: {a: {endpoints: [127.0.0.1:1]}}", "---", "...",
+    "# comment", "", "  ", "  web: 127.0.0.1:8080", "  web:", "    address: 127.0.0.1:80", "  a:", "  a: {to: a}",
+    "  b: {to: [a, b]}", "  b: &x {to: a}", "  c: *x", "  d: {to: {service: a, subset: {v: v1}}}", "    to: a",
+    "    to:", "      - a", "    match: {path: {prefix: /b}}", "    match: {path: {prefx: /b}}",
+    "    endpoints: [127.0.0.1:1]", "    endpoints:", "    - 127.0.0.1:2", "  e: {to: a,", "    match: {}}", "to: b}",
+    "  f: 'text", "  more'", "  g: |", "      text", "  # inner", "    # deeper", " h: {to: a}", "   i: {to: a}",
+    "\tj: {}", "  ? k", "  : l", "  - m", "  n: !t {to: a}", "  <<: *x", "  on: {to: a}", '  "q": {to: a}',
+    "  r: {to: a} # c", "  s:{to: a}", "  t: >+", "", "timeout: 5s}", "drain: {", "  }", "  u: @", "    plain",
+    "  v: {to: a, to: b}", "\u2028", "unknown: 1",
 ]  # fmt: skip
 texts = st.lists(st.sampled_from(FRAGMENTS), max_size=14).map(lambda lines: "\n".join([*lines, ""]))
 characters = st.text(alphabet="ab:{}[]-#\n '\"|>&*!? ", max_size=40)

@@ -9,11 +9,12 @@ from collections.abc import Iterator
 from typing import Any
 from urllib.error import HTTPError
 
+import msgspec
 import pytest
 
 from fastmesh.admin.api import OPERATIONS
 from fastmesh.control.state import WorkerPhase
-from tests.unit.admin.example import SNAPSHOT, ExampleMesh
+from tests.unit.admin.example import SNAPSHOT, ExampleMesh, route
 from tests.unit.admin.serving import serving_mesh
 
 
@@ -74,11 +75,24 @@ def test_config(url: str) -> None:
     _, _, body = call(f"{url}/config")
     assert body["version"] == SNAPSHOT.version
     assert body["files"] == ["shop.yaml", "web.yaml"]
-    assert body["sources"]["services"] == {"shop": "shop.yaml:2", "assets": "shop.yaml:2"}
-    assert body["sources"]["listeners"]["web"] == "web.yaml:1"
-    shop = body["compiled"]["services"][0]
+    assert [(each["name"], each["source"]) for each in body["services"]] == [
+        ("shop", "shop.yaml:2"),
+        ("assets", "shop.yaml:2"),
+    ]
+    assert body["listeners"][0]["source"] == "web.yaml:1"
+    assert body["limits"] == []
+    shop = body["services"][0]
     assert (shop["name"], shop["balance"], shop["connect_timeout_ms"]) == ("shop", "least_request", 1000)
     assert shop["endpoints"][1]["labels"] == [["version", "v2"]]
+
+
+def test_much_comes_in_pieces(url: str, mesh: ExampleMesh) -> None:
+    many = tuple(route(number, f"route-{number}", (1, 2)) for number in range(1, 1001))
+    mesh.state.snapshot = msgspec.structs.replace(SNAPSHOT, routes=many)
+    for path, routes in (("/routes", lambda body: body), ("/config", lambda body: body["routes"])):
+        _, headers, body = call(url + path)
+        assert headers["transfer-encoding"] == "chunked"
+        assert [each["name"] for each in routes(body)] == [each.name for each in many]
 
 
 def test_config_errors_and_history(url: str, mesh: ExampleMesh) -> None:

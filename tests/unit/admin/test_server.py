@@ -25,6 +25,8 @@ async def echo(request: Request) -> Response:
             return Response(200, (b"%d\n" % number for number in range(CHUNKS)), "text/plain")
         case "/endless":
             return Response(200, endless(), "text/plain")
+        case "/broken":
+            return Response(200, broken(), "text/plain")
         case "/bug":
             raise RuntimeError("a bug")
         case "/no":
@@ -35,6 +37,11 @@ async def echo(request: Request) -> Response:
 def endless() -> Iterator[bytes]:
     while True:
         yield b"x" * 65536
+
+
+def broken() -> Iterator[bytes]:
+    yield b"begun"
+    raise RuntimeError("a bug")
 
 
 def talk(port: int, data: bytes, timeout_s: float = 10) -> bytes:

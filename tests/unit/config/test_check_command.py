@@ -9,8 +9,7 @@ from pathlib import Path
 from click.testing import CliRunner, Result
 
 from fastmesh.cli import check, schema
-
-from .conftest import MESH
+from tests.unit.config.conftest import MESH
 
 Write = Callable[..., Path]
 
@@ -38,8 +37,8 @@ def test_errors_show_the_line(write: Write) -> None:
     result = run(str(directory))
     assert result.exit_code == 1
     assert result.stderr == (
-        f"{directory}/a.yaml:10:26: unknown key 'prefx' in routes.other.match.path; expected one of exact, prefix, regex;"
-        " did you mean 'prefix'?\n"
+        f"{directory}/a.yaml:10:26: unknown key 'prefx' in routes.other.match.path;"
+        " expected one of exact, prefix, regex; did you mean 'prefix'?\n"
         "      other: {match: {path: {prefx: /other}}, to: other, rate_limit: {rate: 1/s}}\n"
         "                             ^\n"
         f"{directory}: 1 error, 0 warnings\n"

@@ -33,6 +33,7 @@ def test_pieces() -> None:
         "  routes: {}\nlog: {}\n",
         '"routes":\n  a: {}\n',
         "? routes\n",
+        "routes:\n  a: &a {to: b}\n",
         "routes:\n  ? a\n  : {to: b}\n",
         "- a\n",
         "a: b\u2028c: d\n",
