@@ -28,7 +28,7 @@ def endpoints_of(weights: Sequence[int]) -> list[tuple[str, int]]:
 
 
 def shares() -> str:
-    """How often each endpoint is chosen when all are idle and well, in per cent; the mark is what its weight asks for."""
+    """How often each endpoint is chosen when all are idle, in per cent; the mark is what its weight asks for."""
     expected = [100 * weight / sum(WEIGHTS) for weight in WEIGHTS]
     panels = []
     for balance in Balance:
@@ -47,7 +47,7 @@ class Outcome(NamedTuple):
 
 
 def simulate(balance: Balance) -> Outcome:
-    """Ten endpoints that each serve one request at a time, one of them three times slower, at 30% of what all can do."""
+    """Ten endpoints that serve one request at a time, one of them three times slower, at 30% of what all can do."""
     subset = Subset(balance, endpoints_of([1] * 10), seed=2)
     noise = random_numbers(3, REQUESTS * 2)
     mean_gap_ns = SERVICE_NS / (9 + 1 / SLOW_FACTOR) / LOAD

@@ -18,16 +18,17 @@ import fcntl
 import os
 import socket
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
 import msgspec
 
-from fastmesh.snapshot import Endpoint, Snapshot
+from fastmesh.snapshot import Endpoint, Route, Service, Snapshot
 
 INLINE_MAX_BYTES = 32 * 1024
 SPILL_MAX_BYTES = 256 * 1024 * 1024
+PIECE_PARTS_MAX = 200
 FDS_MAX = 8
 UNSENT_MAX = 4096
 """Messages that wait for one receiver; more, and it counts as dead."""
@@ -100,9 +101,14 @@ class Listen(Message, frozen=True):
 
 
 class Install(Message, frozen=True):
-    """A snapshot. In one step the worker serves it, accepts on the new listeners and drains those that went."""
+    """A snapshot. In one step the worker serves it, accepts on the new listeners and drains those that went.
 
-    snapshot: Snapshot
+    Services and routes stand apart, a few hundred in each piece, so that a worker can decode them between requests.
+    """
+
+    frame: Snapshot  # without services and routes
+    services: tuple[msgspec.Raw, ...]
+    routes: tuple[msgspec.Raw, ...]
     removed_listener_ids: tuple[int, ...]
     drain_timeout_ms: int
 
@@ -139,6 +145,34 @@ AnyMessage = (
 
 _encoder = msgspec.msgpack.Encoder()
 _decoder: msgspec.msgpack.Decoder[AnyMessage] = msgspec.msgpack.Decoder(AnyMessage)
+
+
+_services_decoder = msgspec.msgpack.Decoder(tuple[Service, ...])
+_routes_decoder = msgspec.msgpack.Decoder(tuple[Route, ...])
+
+
+def install(snapshot: Snapshot, removed_listener_ids: tuple[int, ...], drain_timeout_ms: int) -> Install:
+    """The message that brings a snapshot."""
+    frame = msgspec.structs.replace(snapshot, services=(), routes=())
+    return Install(frame, _pieces(snapshot.services), _pieces(snapshot.routes), removed_listener_ids, drain_timeout_ms)
+
+
+def _pieces(parts: tuple[Service, ...] | tuple[Route, ...]) -> tuple[msgspec.Raw, ...]:
+    starts = range(0, len(parts), PIECE_PARTS_MAX)
+    return tuple(msgspec.Raw(_encoder.encode(parts[start : start + PIECE_PARTS_MAX])) for start in starts)
+
+
+def snapshot_of(message: Install) -> Generator[None, None, Snapshot]:
+    """The snapshot that the message brings, decoded by and by: each step is the work of about a millisecond."""
+    services: list[Service] = []
+    routes: list[Route] = []
+    for piece in message.services:
+        services += _services_decoder.decode(piece)
+        yield
+    for piece in message.routes:
+        routes += _routes_decoder.decode(piece)
+        yield
+    return msgspec.structs.replace(message.frame, services=tuple(services), routes=tuple(routes))
 
 
 @dataclass(slots=True)

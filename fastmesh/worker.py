@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import os
 import socket
 import time
@@ -17,7 +18,6 @@ from fastmesh._core.shared import SharedMemory
 
 if TYPE_CHECKING:
     from fastmesh._core.tables import Tables
-    from fastmesh.snapshot import Snapshot
 
 DRAIN_GRACE_S = 0.5
 """After the drain's deadline: time for the engine to close what was left."""
@@ -91,9 +91,10 @@ class _Worker:
         self._new_listeners[listener_id] = fd
 
     async def _install(self, message: wire.Install) -> None:
-        version = message.snapshot.version
+        version = message.frame.version
+        gc.disable()  # a collection in the midst of so many new objects would hold requests up
         try:
-            tables = await self._compile(message.snapshot)
+            tables = await self._compile(message)
             # From here on without an await: no request sees new tables with old listeners.
             self._engine.install(tables)
             for listener_id in message.removed_listener_ids:
@@ -105,9 +106,20 @@ class _Worker:
             self._channel.send(wire.Rejected(version, str(error)))
         else:
             self._channel.send(wire.Installed(version))
+        finally:
+            gc.freeze()  # what there is now has no part in collections: it goes when nothing refers to it
+            gc.enable()
 
-    async def _compile(self, snapshot: Snapshot) -> Tables:
-        tables = self._engine.begin(snapshot)
+    async def _compile(self, message: wire.Install) -> Tables:
+        """In slices: requests are served in between."""
+        decoding = wire.snapshot_of(message)
+        while True:
+            try:
+                next(decoding)
+            except StopIteration as end:
+                tables = self._engine.begin(end.value)
+                break
+            await asyncio.sleep(0)
         while not tables.step():
             await asyncio.sleep(0)
         return tables

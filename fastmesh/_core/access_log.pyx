@@ -4,13 +4,13 @@ A line is a run of steps, each a literal and then a field. Every step knows how 
 least, so a long value takes what is left over and no more: the line ends as its format says.
 """
 
-from fastmesh._core.access_template import FIELDS, NUMBERS
+from fastmesh._core.access_template import FIELDS
 
 cimport cython
 from libc.stdlib cimport calloc, free
 from libc.string cimport memcpy, memset, strlen
 from libc.time cimport time_t, tm
-from fastmesh._core.access_template cimport json_parts, template_parts
+from fastmesh._core.access_template cimport NUMBERS, json_parts, template_parts
 from fastmesh._core.headers cimport HEADER_DROPPED, HEADER_USER_AGENT, HEADER_X_REQUEST_ID, header_t
 
 cdef extern from *:
@@ -311,7 +311,7 @@ cdef class AccessFormat:
             step.literal = <const char*>self.literals + <size_t>end
             needed += len(literal) + least_bytes(field)
             if needed > ACCESS_LINE_MAX_BYTES:
-                raise ValueError(f"access log template: a line of it may exceed {ACCESS_LINE_MAX_BYTES} bytes; shorten it")
+                raise ValueError(f"access log template: a line may exceed {ACCESS_LINE_MAX_BYTES} bytes; shorten it")
 
     def __dealloc__(self):
         if self.ptr != NULL:

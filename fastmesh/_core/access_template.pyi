@@ -2,6 +2,3 @@
 
 FIELDS: tuple[str, ...]
 """The names of the fields, in the order of a JSON line."""
-
-NUMBERS: frozenset[str]
-"""Those that are numbers."""

@@ -27,6 +27,8 @@ cdef void connection_commit(connection_t* connection, size_t size) noexcept nogi
 # Send, or queue what the socket does not take.
 cdef void connection_write(connection_t* connection, const char* data, size_t length) noexcept nogil
 cdef void connection_flush(connection_t* connection) noexcept nogil
+# Whether output waits for the peer; its source is then told when it does not any more (events.on_drained).
+cdef bint connection_is_blocked(connection_t* connection) noexcept nogil
 # Handle what the flags say: called by the engine for an event, or when the connection is listed as ready.
 cdef void connection_handle(connection_t* connection) noexcept nogil
 # Handle again soon, without an event.

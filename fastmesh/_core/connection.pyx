@@ -327,6 +327,16 @@ cdef void connection_flush(connection_t* connection) noexcept nogil:
         connection.events.on_drained(connection)
 
 
+cdef bint connection_is_blocked(connection_t* connection) noexcept nogil:
+    if connection.output_bytes == 0 or connection.state != CONNECTION_OPEN:
+        return False
+    connection_flush(connection)
+    if connection.output_bytes == 0:
+        return False
+    connection.io |= IO_BLOCKED
+    return True
+
+
 # ---- what the flags say
 
 

@@ -18,12 +18,12 @@ from fastmesh._core.connection cimport (
     READ_NOTHING,
     connection_commit,
     connection_flush,
+    connection_is_blocked,
     connection_keep,
     connection_read,
     connection_reserve,
     connection_shut,
     connection_wake,
-    connection_write,
 )
 from fastmesh._core.exchange cimport (
     exchange_connected,
@@ -41,6 +41,7 @@ from fastmesh._core.headers cimport (
     HEAD_UPGRADE,
     head_t,
 )
+from fastmesh._core.http1_body cimport http1_send_body, http1_send_body_end
 from fastmesh._core.http1_chunked cimport CHUNKED_DONE, chunked_decode, chunked_init, chunked_release
 from fastmesh._core.http1_parser cimport (
     http1_error_name,
@@ -49,16 +50,8 @@ from fastmesh._core.http1_parser cimport (
     http1_parse_response,
     http1_parse_trailers,
 )
-from fastmesh._core.http1_writer cimport (
-    HTTP1_CHUNK_HEAD_MAX_BYTES,
-    http1_head_bound,
-    http1_last_chunk_bound,
-    http1_write_chunk_head,
-    http1_write_last_chunk,
-    http1_write_request,
-)
+from fastmesh._core.http1_writer cimport http1_head_bound, http1_write_request
 from fastmesh._core.live cimport (
-    CONNECTION_CLOSED,
     CONNECTION_CONNECTING,
     CONNECTION_OPEN,
     EXCHANGE_REQUEST_SENT,
@@ -68,7 +61,6 @@ from fastmesh._core.live cimport (
     HTTP1_COMPLETE,
     HTTP1_HEAD,
     HTTP1_TUNNEL,
-    IO_BLOCKED,
     IO_READABLE,
     IO_WRITE_BROKEN,
     connection_t,
@@ -115,30 +107,14 @@ cdef void send_head(exchange_t* exchange, bint is_end) noexcept nogil:
 
 
 cdef void send_body(exchange_t* exchange, const char* data, size_t length) noexcept nogil:
-    cdef connection_t* connection = exchange.upstream
-    cdef char* out
-    if connection.http1.phase == HTTP1_TUNNEL or connection.http1.out_framing == FRAMING_LENGTH:
-        connection_write(connection, data, length)
-        return
-    out = connection_reserve(connection, HTTP1_CHUNK_HEAD_MAX_BYTES)
-    if out == NULL:
-        return
-    connection_commit(connection, http1_write_chunk_head(length, out))
-    connection_write(connection, data, length)
-    connection_write(connection, b"\r\n", 2)
+    http1_send_body(exchange.upstream, data, length)
 
 
 cdef void send_end(exchange_t* exchange, head_t* trailers) noexcept nogil:
-    cdef connection_t* connection = exchange.upstream
-    cdef char* out
     if exchange.status == 101:
-        connection_shut(connection)
-        return
-    if connection.http1.out_framing != FRAMING_CHUNKED:
-        return
-    out = connection_reserve(connection, http1_last_chunk_bound(trailers))
-    if out != NULL:
-        connection_commit(connection, http1_write_last_chunk(trailers, out))
+        connection_shut(exchange.upstream)
+    else:
+        http1_send_body_end(exchange.upstream, trailers)
 
 
 cdef void cancel(exchange_t* exchange) noexcept nogil:
@@ -151,14 +127,7 @@ cdef void cancel(exchange_t* exchange) noexcept nogil:
 
 
 cdef bint is_blocked(exchange_t* exchange) noexcept nogil:
-    cdef connection_t* connection = exchange.upstream
-    if connection.output_bytes == 0 or connection.state != CONNECTION_OPEN:
-        return False
-    connection_flush(connection)
-    if connection.output_bytes == 0:
-        return False
-    connection.io |= IO_BLOCKED
-    return True
+    return connection_is_blocked(exchange.upstream)
 
 
 cdef void resume(exchange_t* exchange) noexcept nogil:
@@ -286,6 +255,7 @@ cdef void start_body(connection_t* connection, head_t* head) noexcept nogil:
     http1.keep_alive = head.flags & HEAD_KEEP_ALIVE
     if head.status == 101:
         http1.phase = HTTP1_TUNNEL
+        http1.out_framing = FRAMING_CLOSE
     elif head.framing == FRAMING_LENGTH and head.content_length > 0:
         http1.phase = HTTP1_BODY_LENGTH
         http1.remaining = head.content_length

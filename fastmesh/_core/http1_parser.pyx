@@ -222,6 +222,9 @@ cdef int finish_request(head_t* head, const http1_seen_t* seen) noexcept nogil:
     if seen.flags & HTTP1_SEEN_EXPECT_CONTINUE and head.version_minor:
         head.flags |= HEAD_EXPECT_CONTINUE
     set_connection_flags(head, seen)
+    if head.framing == FRAMING_CHUNKED or head.content_length:
+        # Parsers do not agree whether the body or the other protocol follows such a head: no upgrade with content.
+        head.flags &= <uint8_t>~HEAD_UPGRADE
     return HTTP1_OK
 
 
@@ -281,6 +284,9 @@ cdef int finish_response(head_t* head, const http1_seen_t* seen, uint8_t method_
     if error < 0:
         return error
     set_connection_flags(head, seen)
+    if head.status == 101 and not head.flags & HEAD_UPGRADE:
+        # It must say to what it switches (RFC 9110 15.2.2).
+        return HTTP1_BAD_STATUS
     if head.status < 200 or head.status == 204:
         # No content there, so nothing may announce any; a length of 0 does no harm and is common with 204.
         if seen.flags & HTTP1_SEEN_CODING or (seen.flags & HTTP1_SEEN_LENGTH and head.content_length):

@@ -22,13 +22,13 @@ from fastmesh._core.connection cimport (
     connection_commit,
     connection_finish,
     connection_flush,
+    connection_is_blocked,
     connection_keep,
     connection_read,
     connection_reserve,
     connection_set_deadline,
     connection_shut,
     connection_wake,
-    connection_write,
 )
 from fastmesh._core.exchange cimport (
     exchange_begin,
@@ -51,6 +51,7 @@ from fastmesh._core.headers cimport (
     HEAD_KEEP_ALIVE,
     head_t,
 )
+from fastmesh._core.http1_body cimport http1_send_body, http1_send_body_end
 from fastmesh._core.http1_chunked cimport CHUNKED_DONE, chunked_decode, chunked_init, chunked_release
 from fastmesh._core.http1_parser cimport (
     HTTP1_HEAD_TOO_LARGE,
@@ -63,14 +64,7 @@ from fastmesh._core.http1_parser cimport (
     http1_parse_trailers,
     http1_skip_empty_lines,
 )
-from fastmesh._core.http1_writer cimport (
-    HTTP1_CHUNK_HEAD_MAX_BYTES,
-    http1_head_bound,
-    http1_last_chunk_bound,
-    http1_write_chunk_head,
-    http1_write_last_chunk,
-    http1_write_response,
-)
+from fastmesh._core.http1_writer cimport http1_head_bound, http1_write_response
 from fastmesh._core.live cimport (
     CONNECTION_OPEN,
     EXCHANGE_BAD,
@@ -81,8 +75,6 @@ from fastmesh._core.live cimport (
     HTTP1_HEAD,
     HTTP1_REFUSED,
     HTTP1_TUNNEL,
-    IO_BLOCKED,
-    IO_END,
     IO_READABLE,
     exchange_t,
     http1_t,
@@ -445,32 +437,14 @@ cdef void send_head(exchange_t* exchange, head_t* head, bint is_end) noexcept no
 
 
 cdef void send_body(exchange_t* exchange, const char* data, size_t length) noexcept nogil:
-    cdef connection_t* connection = exchange.downstream
-    cdef char* out
-    if connection.http1.out_framing == FRAMING_NONE or length == 0:
-        return
-    if connection.http1.out_framing != FRAMING_CHUNKED:
-        connection_write(connection, data, length)
-        return
-    out = connection_reserve(connection, HTTP1_CHUNK_HEAD_MAX_BYTES)
-    if out == NULL:
-        return
-    connection_commit(connection, http1_write_chunk_head(length, out))
-    connection_write(connection, data, length)
-    connection_write(connection, b"\r\n", 2)
+    http1_send_body(exchange.downstream, data, length)
 
 
 cdef void send_end(exchange_t* exchange, head_t* trailers) noexcept nogil:
-    cdef connection_t* connection = exchange.downstream
-    cdef char* out
-    if connection.http1.phase == HTTP1_TUNNEL or (connection.http1.phase == HTTP1_COMPLETE and exchange.status == 101):
-        connection_shut(connection)
-        return
-    if connection.http1.out_framing != FRAMING_CHUNKED:
-        return
-    out = connection_reserve(connection, http1_last_chunk_bound(trailers))
-    if out != NULL:
-        connection_commit(connection, http1_write_last_chunk(trailers, out))
+    if exchange.status == 101:
+        connection_shut(exchange.downstream)
+    else:
+        http1_send_body_end(exchange.downstream, trailers)
 
 
 cdef void abort_response(exchange_t* exchange) noexcept nogil:
@@ -509,14 +483,7 @@ cdef void next_request(connection_t* connection) noexcept nogil:
 
 
 cdef bint is_blocked(exchange_t* exchange) noexcept nogil:
-    cdef connection_t* connection = exchange.downstream
-    if connection.output_bytes == 0 or connection.state != CONNECTION_OPEN:
-        return False
-    connection_flush(connection)
-    if connection.output_bytes == 0:
-        return False
-    connection.io |= IO_BLOCKED
-    return True
+    return connection_is_blocked(exchange.downstream)
 
 
 cdef void resume(exchange_t* exchange) noexcept nogil:

@@ -23,7 +23,8 @@ class LimiterTable:
     ) -> int:
         """Take `takes` times, in turn from keys 1 .. `key_count`, the clock going on by `step_ns` each time.
 
-        Returns how many were allowed. Runs without the GIL. Raises ValueError when `period_ns`, `burst_tokens` or `key_count` is 0.
+        Returns how many were allowed. Runs without the GIL. Raises ValueError when `period_ns`, `burst_tokens` or
+        `key_count` is 0.
         """
 
     def holds(self, limit_id: int, key_hash: int) -> bool:

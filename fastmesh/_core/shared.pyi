@@ -6,9 +6,13 @@ a request in flight.
 """
 
 from collections.abc import Iterable
-from typing import Literal, final
+from typing import Literal, Self, TypeAlias, final
 
-from fastmesh._core.shared_stats import EndpointStats, ListenerStats, SeriesStats, ServiceStats, WorkerStats
+from fastmesh._core.shared_stats import EndpointStats as EndpointStats
+from fastmesh._core.shared_stats import ListenerStats as ListenerStats
+from fastmesh._core.shared_stats import SeriesStats as SeriesStats
+from fastmesh._core.shared_stats import ServiceStats as ServiceStats
+from fastmesh._core.shared_stats import WorkerStats as WorkerStats
 
 WORKERS_MAX: int
 SERIES_MAX: int
@@ -17,11 +21,14 @@ ENDPOINTS_MAX: int
 LISTENERS_MAX: int
 """Ids run from 1 to one less than this; id 0 counts what has none."""
 
-Kind = Literal["series", "service", "endpoint", "listener"]
+_Kind: TypeAlias = Literal["series", "service", "endpoint", "listener"]
 
 @final
 class SharedMemory:
     """One process's view of the region; unmapped, and its descriptor closed, when the object goes."""
+
+    def __new__(cls, fd: int) -> Self:
+        """The same as `attach`."""
 
     @staticmethod
     def create(workers: int) -> SharedMemory:
@@ -64,7 +71,7 @@ class SharedMemory:
     def workers(self) -> list[WorkerStats]:
         """Each worker's own figures, by number; of slots that no process has had too (pid 0)."""
 
-    def used(self, kind: Kind, ids: Iterable[int]) -> list[int]:
+    def used(self, kind: _Kind, ids: Iterable[int]) -> list[int]:
         """Those of `ids` for which anything was counted, thousands in a millisecond. Raises ValueError, IndexError."""
 
     def limiter_evictions(self) -> int:
@@ -85,10 +92,10 @@ class SharedMemory:
         Raises IndexError.
         """
 
-    def reset_id(self, kind: Kind, id: int) -> None:
+    def reset_id(self, kind: _Kind, id: int) -> None:
         """Zero the slot of a recycled id in all workers; an endpoint is then healthy. Raises ValueError, IndexError."""
 
-    def add(self, kind: Kind | Literal["worker"], worker: int, id: int, word: int, amount: int) -> None:
+    def add(self, kind: _Kind | Literal["worker"], worker: int, id: int, word: int, amount: int) -> None:
         """Add to a 64-bit word of a slot, numbered as in shared.pxd: what a worker does in C. For tests and tools.
 
         `id` is ignored for a worker. Raises ValueError, IndexError.

@@ -4,6 +4,9 @@ Every slot is an array of 64-bit words, so one loop sums any kind. The memory fi
 is to allocate that page; so readers first ask the file (SEEK_DATA) whether anybody wrote there.
 """
 
+# What the readers return can be had from here too.
+from fastmesh._core.shared_stats import EndpointStats, ListenerStats, SeriesStats, ServiceStats, WorkerStats  # no-cython-lint
+
 cimport cython
 from cpython.exc cimport PyErr_SetFromErrno
 from libc.stdlib cimport calloc, free
@@ -12,7 +15,7 @@ from posix.mman cimport MAP_FAILED, MAP_SHARED, PROT_READ, PROT_WRITE, mmap, mun
 from posix.fcntl cimport fcntl
 from posix.stat cimport fstat, struct_stat
 from posix.types cimport off_t
-from posix.unistd cimport close, ftruncate, lseek, pread
+from posix.unistd cimport close, ftruncate, lseek, pread, pwrite
 from fastmesh._core.limiter cimport LIMITER_WAYS, limiter_slot_t
 from fastmesh._core.shared_stats cimport endpoint_stats, listener_stats, series_stats, service_stats, worker_stats
 
@@ -89,7 +92,6 @@ cdef dict KINDS = {
     "worker": KIND_WORKER, "listener": KIND_LISTENER, "service": KIND_SERVICE, "series": KIND_SERIES,
     "endpoint": KIND_ENDPOINT,
 }
-Kind = str
 
 
 cdef uint64_t layout_hash() noexcept:
@@ -123,8 +125,17 @@ cdef int check_id(int kind, size_t slot_id) except -1:
 
 @cython.final
 cdef class SharedMemory:
-    def __cinit__(self):
+    def __cinit__(self, int fd):
+        cdef header_t header
+        cdef struct_stat status
         self.fd = -1
+        memset(&header, 0, sizeof(header_t))
+        if pread(fd, &header, sizeof(header_t), 0) < 0 or fstat(fd, &status) != 0:
+            PyErr_SetFromErrno(OSError)
+        if header.magic != MAGIC or header.layout != layout_hash() or header.size != <uint64_t>status.st_size:
+            raise ValueError("the shared memory was made by another build of fastmesh: stop all of its processes first")
+        map_region(self, fd, header.size, <uint32_t>header.workers)
+        self.fd = fd
 
     def __dealloc__(self):
         if self.view.base != NULL:
@@ -135,40 +146,22 @@ cdef class SharedMemory:
 
     @staticmethod
     def create(size_t workers):
-        cdef SharedMemory shared = SharedMemory.__new__(SharedMemory)
-        cdef header_t* header
-        cdef size_t size = SHARED_WORKERS_OFFSET + workers * <size_t>SHARED_AREA_BYTES
+        cdef int fd
         if not 1 <= workers <= SHARED_WORKERS_MAX:
             raise ValueError(f"shared memory for {workers} workers: there can be 1 to {SHARED_WORKERS_MAX}")
-        # From here on the object owns the descriptor, and closes it if anything fails.
-        shared.fd = memfd_create(b"fastmesh", MFD_CLOEXEC | MFD_ALLOW_SEALING)
-        if shared.fd < 0 or ftruncate(shared.fd, <off_t>size) != 0:
+        fd = memfd_create(b"fastmesh", MFD_CLOEXEC | MFD_ALLOW_SEALING)
+        if fd < 0:
             PyErr_SetFromErrno(OSError)
-        if fcntl(shared.fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) != 0:
-            PyErr_SetFromErrno(OSError)
-        map_region(shared, shared.fd, size, <uint32_t>workers)
-        header = <header_t*>shared.view.base
-        if getrandom(header.secret, sizeof(header.secret), 0) != sizeof(header.secret):
-            PyErr_SetFromErrno(OSError)
-        header.workers = workers
-        header.size = size
-        header.layout = layout_hash()
-        header.magic = MAGIC
-        return shared
+        try:
+            write_header(fd, workers)
+            return SharedMemory(fd)
+        except BaseException:
+            close(fd)
+            raise
 
     @staticmethod
     def attach(int fd):
-        cdef SharedMemory shared = SharedMemory.__new__(SharedMemory)
-        cdef header_t header
-        cdef struct_stat status
-        memset(&header, 0, sizeof(header_t))
-        if pread(fd, &header, sizeof(header_t), 0) < 0 or fstat(fd, &status) != 0:
-            PyErr_SetFromErrno(OSError)
-        if header.magic != MAGIC or header.layout != layout_hash() or header.size != <uint64_t>status.st_size:
-            raise ValueError("the shared memory was made by another build of fastmesh: stop all of its processes first")
-        map_region(shared, fd, header.size, <uint32_t>header.workers)
-        shared.fd = fd
-        return shared
+        return SharedMemory(fd)
 
     @property
     def worker_count(self):
@@ -345,6 +338,24 @@ cdef int clear_area(SharedMemory shared, size_t worker, const area_t* area) exce
                 if first[word] != 0:
                     first[word] = 0
         place = <size_t>data + SHARED_PAGE_BYTES
+    return 0
+
+
+cdef int write_header(int fd, size_t workers) except -1:
+    """Give a new file its size, for good, and its header."""
+    cdef header_t header
+    memset(&header, 0, sizeof(header_t))
+    header.magic = MAGIC
+    header.layout = layout_hash()
+    header.workers = workers
+    header.size = SHARED_WORKERS_OFFSET + workers * <size_t>SHARED_AREA_BYTES
+    if (
+        getrandom(header.secret, sizeof(header.secret), 0) != sizeof(header.secret)
+        or ftruncate(fd, <off_t>header.size) != 0
+        or fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) != 0
+        or pwrite(fd, &header, sizeof(header_t), 0) != sizeof(header_t)
+    ):
+        PyErr_SetFromErrno(OSError)
     return 0
 
 

@@ -17,32 +17,27 @@ cdef tuple counters(const uint64_t* words, int count):
 
 @cython.final
 cdef class SeriesStats:
-    def __init__(self):
-        raise TypeError("read it from SharedMemory")
+    pass
 
 
 @cython.final
 cdef class ServiceStats:
-    def __init__(self):
-        raise TypeError("read it from SharedMemory")
+    pass
 
 
 @cython.final
 cdef class EndpointStats:
-    def __init__(self):
-        raise TypeError("read it from SharedMemory")
+    pass
 
 
 @cython.final
 cdef class ListenerStats:
-    def __init__(self):
-        raise TypeError("read it from SharedMemory")
+    pass
 
 
 @cython.final
 cdef class WorkerStats:
-    def __init__(self):
-        raise TypeError("read it from SharedMemory")
+    pass
 
 
 cdef SeriesStats series_stats(const uint64_t* words):

@@ -67,17 +67,17 @@ class AdminServer:
         try:
             while await connection.answer(self._handler):
                 pass
-        except (OSError, TimeoutError, h11.ProtocolError, EOFError):
-            pass  # the client has gone, is too slow, or speaks something else: nobody is left to be told
-        except asyncio.CancelledError:
-            writer.transport.abort()
-            raise
-        except Exception:
-            # An answer whose later pieces cannot be made: cut off, so that nobody takes it for whole.
-            log.exception("admin API: an answer was broken off")
-            writer.transport.abort()
-        finally:
             writer.close()
+            async with asyncio.timeout(self._timeout_s):
+                await writer.wait_closed()
+        except (OSError, TimeoutError, h11.LocalProtocolError):
+            pass  # the client has gone, or does not take its answer
+        except Exception:
+            log.exception("admin API: an answer was broken off")
+        finally:
+            # What was closed is not harmed; all else is cut off, so that no half answer is taken for whole, and nobody
+            # who does not read keeps a connection for ever.
+            writer.transport.abort()
 
 
 class _Connection:
@@ -101,6 +101,8 @@ class _Connection:
             return False
         except ApiError as error:
             await self._send(error.response(), "GET", close=True)
+            return False
+        except TimeoutError:
             return False
         if request is None:
             return False

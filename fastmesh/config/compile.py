@@ -44,9 +44,14 @@ class _Placement(NamedTuple):
     listener_names: tuple[str, ...]
 
 
+_Wanted = tuple[tuple[str, Labels], ...]
+"""Services with their subsets."""
+_Parts = tuple[tuple[int, ...], tuple[tuple[int, int], ...], int, tuple[str, ...]]
+
+
 class _KnownRoute(NamedTuple):
     route: schema.Route
-    wanted: tuple[tuple[str, Labels], ...]  # services with their subsets
+    wanted: _Wanted
     limit: compiled.Limit | None
     placement: _Placement
     compiled: compiled.Route
@@ -99,6 +104,7 @@ class _Compilation:
         self.everywhere = tuple(range(len(config.listeners)))
         self.listener_index = {name: index for index, name in enumerate(config.listeners)}
         self.service_index = {name: index for index, name in enumerate(config.services)}
+        self.arms: dict[_Wanted, tuple[tuple[int, int], ...]] = {}
         self.subsets: dict[str, dict[Labels, int]] = {name: {(): 0} for name in config.services}
 
     def snapshot(self, version: str) -> compiled.Snapshot:
@@ -147,43 +153,52 @@ class _Compilation:
         )
 
     def routes(self) -> tuple[compiled.Route, ...]:
-        before = self.cache.routes
-        after = {name: self.known_route(name, route, before.get(name)) for name, route in self.config.routes.items()}
+        before, after = self.cache.routes, {}
+        for name, route in self.config.routes.items():
+            known = before.get(name)
+            if known is None or known.route is not route:
+                after[name] = self.new_route(name, route)
+                continue
+            placement = self.placement(route, known.wanted, known.limit)
+            after[name] = known if placement == known.placement else self.moved_route(known, _Placement(*placement))
         self.cache.routes = after
         return tuple([known.compiled for known in after.values()])
 
-    def known_route(self, name: str, route: schema.Route, known: _KnownRoute | None) -> _KnownRoute:
-        """The compiled route of before, if it and all that it depends on are the same."""
-        on = self.everywhere
-        if route.listeners:
-            on = tuple(sorted({self.listener_index[listener] for listener in route.listeners}))
-        if known is None or known.route is not route:
-            known = None
-            wanted = tuple([(to.service, _labels(to.subset)) for to in route.to])
-            limit = self.limit("route", name, route.rate_limit)
-        else:
-            wanted, limit = known.wanted, known.limit
-        arms = tuple([self.arm(service, labels) for service, labels in wanted])
-        placement = _Placement(on, arms, self.add_limit(limit), self.listener_names)
-        if known is not None and known.placement == placement:
-            return known
-        result = self.route(name, route, placement) if known is None else self.moved_route(known, placement)
-        return _KnownRoute(route, wanted, limit, placement, result)
+    def placement(self, route: schema.Route, wanted: _Wanted, limit: compiled.Limit | None) -> _Parts:
+        """The parts of a _Placement, which few routes need anew. Takes an index for the limit."""
+        limit_index = -1
+        if limit is not None:
+            limit_index = len(self.limits)
+            self.limits.append(limit)
+        arms = self.arms.get(wanted)
+        if arms is None:
+            arms = self.arms[wanted] = tuple([self.arm(service, labels) for service, labels in wanted])
+        return (self.on(route) if route.listeners else self.everywhere, arms, limit_index, self.listener_names)
+
+    def on(self, route: schema.Route) -> tuple[int, ...]:
+        return tuple(sorted({self.listener_index[listener] for listener in route.listeners}))
 
     def arm(self, service: str, labels: Labels) -> tuple[int, int]:
         subsets = self.subsets[service]
         return (self.service_index[service], subsets.setdefault(labels, len(subsets)))
 
-    def moved_route(self, known: _KnownRoute, placement: _Placement) -> compiled.Route:
+    def new_route(self, name: str, route: schema.Route) -> _KnownRoute:
+        wanted = tuple([(to.service, _labels(to.subset)) for to in route.to])
+        limit = self.limit("route", name, route.rate_limit)
+        placement = _Placement(*self.placement(route, wanted, limit))
+        return _KnownRoute(route, wanted, limit, placement, self.route(name, route, placement))
+
+    def moved_route(self, known: _KnownRoute, placement: _Placement) -> _KnownRoute:
         """A route that is the same, while others before it came or went."""
         old, on, destinations = known.compiled, placement.on, known.compiled.destinations
         if placement[:2] + placement[3:] != known.placement[:2] + known.placement[3:]:
             arms = zip(known.route.to, placement.arms, strict=True)
             destinations = tuple([self.destination(old.name, to, *arm, on) for to, arm in arms])
-        return compiled.Route(
+        moved = compiled.Route(
             old.id, old.name, on, old.hosts, old.path_match, old.path, old.methods, old.headers, old.query,
             destinations, placement.limit_index,
         )  # fmt: skip
+        return known._replace(placement=placement, compiled=moved)
 
     def route(self, name: str, route: schema.Route, placement: _Placement) -> compiled.Route:
         on, arms = placement.on, placement.arms

@@ -22,6 +22,7 @@ DEPTH_MAX = 32
 ALIASED_NODES_MAX = 10_000
 _SHORT_TEXT = 4000  # cannot nest deeper than the composer's recursion bears
 _UNPRINTABLE = re.compile("[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+_LINE_BREAK = re.compile("\r\n|[\n\r\x85\u2028\u2029]")  # of YAML 1.1
 _HINTS = (
     ("found another document", "one document a file: remove the ---"),
     ("undefined alias", "to write a text that begins with *, quote it"),
@@ -131,7 +132,7 @@ def hazards(root: Node, text: str) -> list[Problem]:
 
 def _tags(root: Node, text: str) -> list[Problem]:
     problems, seen = [], set()
-    lines = text.split("\n")
+    lines = _LINE_BREAK.split(text)
     stack: list[Node] = [root]
     while stack:
         node = stack.pop()

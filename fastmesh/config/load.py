@@ -62,6 +62,7 @@ class LoadCache:
 
     def __init__(self) -> None:
         self.files: dict[str, ParsedFile] = {}
+        self.result: LoadResult | None = None
 
 
 class LoadResult(Struct, frozen=True, gc=False):
@@ -72,6 +73,7 @@ class LoadResult(Struct, frozen=True, gc=False):
     digest: str  # of all files, in hex
     files: dict[str, ParsedFile]
     items: Items
+    unread: bool  # something there could not be read: `digest` is not of everything
 
     @property
     def errors(self) -> tuple[Problem, ...]:
@@ -115,23 +117,38 @@ def without_collection() -> Iterator[None]:
 def _load(directory: pathlib.Path, cache: LoadCache) -> LoadResult:
     problems: list[Problem] = []
     contents = _read_directory(directory, problems)
-    parsed: dict[str, ParsedFile] = {}
-    for file, content in contents.items():
-        known = cache.files.get(file)
-        parsed[file] = known if known is not None and known.content == content else parse_file(content, known)
-    cache.files = parsed
+    before = cache.result
+    if (
+        before is not None
+        and not problems
+        and contents == {file: known.content for file, known in before.files.items()}
+    ):
+        return before
+    files = {file: _parse(content, cache.files.get(file)) for file, content in contents.items()}
+    result = _put_together(files, problems)
+    cache.files = files
+    cache.result = None if result.unread else result
+    return result
+
+
+def _parse(content: bytes, known: ParsedFile | None) -> ParsedFile:
+    return known if known is not None and known.content == content else parse_file(content, known)
+
+
+def _put_together(files: dict[str, ParsedFile], unread: list[Problem]) -> LoadResult:
+    """`unread`: of the directory, and of files that could not be read."""
+    problems = list(unread)
     items: Items = {}
-    for file, result in parsed.items():
-        _gather(file, result, items, problems)
+    digest = sha256()
+    for file, parsed in files.items():
+        _gather(file, parsed, items, problems)
+        digest.update(os.path.basename(file).encode(errors="surrogateescape") + b"\0" + parsed.digest)
     problems += check_references(items)
     config = None
     if not any(problem.severity is Severity.ERROR for problem in problems):
         config = _config(items)
         problems += [*idle_services(items), *unreachable_routes(items)]
-    digest = sha256()
-    for file, result in parsed.items():
-        digest.update(os.path.basename(file).encode(errors="surrogateescape") + b"\0" + result.digest)
-    return LoadResult(config, tuple(sorted(problems)), digest.hexdigest(), parsed, items)
+    return LoadResult(config, tuple(sorted(problems)), digest.hexdigest(), files, items, bool(unread))
 
 
 def _read_directory(directory: pathlib.Path, problems: list[Problem]) -> dict[str, bytes]:

@@ -34,7 +34,7 @@ class Publisher:
         self._sockets.commit(change)
         self._state.snapshot = snapshot
         self._drain_timeout_ms = drain_timeout_ms
-        install = wire.pack(wire.Install(snapshot, change.removed_ids, drain_timeout_ms))
+        install = wire.pack(wire.install(snapshot, change.removed_ids, drain_timeout_ms))
         try:
             for channel in channels:
                 self._send(channel, install, change.added_ids)
@@ -46,7 +46,7 @@ class Publisher:
         """Bring a new worker to where the others are."""
         if self._state.snapshot is None:
             return
-        install = wire.pack(wire.Install(self._state.snapshot, (), self._drain_timeout_ms))
+        install = wire.pack(wire.install(self._state.snapshot, (), self._drain_timeout_ms))
         try:
             self._send(channel, install, self._sockets.ids)
         finally:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import os
 import time
@@ -46,8 +47,14 @@ class Reloader:
         """Read the directory now; `forced`: asked for by somebody, so that "nothing has changed" is an answer."""
         async with self._one_at_a_time:
             started_s = time.monotonic()
-            result = await self._load()
-            outcome, error = await self._try(result)
+            gc.disable()  # collections in the midst of so many new objects would take longer than all the rest
+            try:
+                result = await self._load()
+                outcome, error = await self._try(result)
+            finally:
+                gc.collect()
+                gc.freeze()  # what stays has no part in later collections
+                gc.enable()
             attempt = Attempt(
                 time_s=time.time(),
                 version=result.digest,

@@ -8,15 +8,17 @@ shared memory gets id 0, which counts what has no id of its own. Time is an argu
 from collections import OrderedDict
 from collections.abc import Iterable, Sequence
 from enum import StrEnum
-from typing import Protocol
+from typing import Literal, Protocol, TypeAlias
 
 from fastmesh._core.shared import ENDPOINTS_MAX, LISTENERS_MAX, SERIES_MAX, SERVICES_MAX
-from fastmesh._core.shared import Kind as SlotKind
 
 Name = str | tuple[str, ...]
 """A string; for an endpoint (service, address), for a series (listener, route, service, subset)."""
 
 OVERFLOW_ID = 0
+
+SlotKind: TypeAlias = Literal["series", "service", "endpoint", "listener"]
+"""What shared memory has slots for."""
 
 
 class Kind(StrEnum):

@@ -4,19 +4,13 @@ Labels come from configured names only. What was never counted is left out. Name
 are counted together, under the name OVERFLOW.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING
 
-from fastmesh._core.shared import SharedMemory
+from fastmesh._core.shared import SharedMemory, WorkerStats
 from fastmesh.telemetry.exposition import Families, Family, Format, labels, negotiate, single, used_only, write
 from fastmesh.telemetry.figures import ControlFigures
 from fastmesh.telemetry.ids import IdRegistry, Kind
 from fastmesh.telemetry.traffic import OVERFLOW, endpoint_families, listener_families, series_families, service_families
-
-if TYPE_CHECKING:
-    from fastmesh._core.shared_stats import WorkerStats
 
 __all__ = ["OVERFLOW", "Format", "negotiate", "render"]
 

@@ -1,21 +1,15 @@
 """What the workers counted of the traffic, by series, service, endpoint and listener, as metrics."""
 
-from __future__ import annotations
-
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from itertools import accumulate
-from typing import TYPE_CHECKING
 
 from fastmesh._core.histogram import bounds
 from fastmesh._core.reason import NAMES as REASONS
-from fastmesh._core.shared import SharedMemory
+from fastmesh._core.shared import EndpointStats, ListenerStats, SeriesStats, ServiceStats, SharedMemory
 from fastmesh.telemetry.exposition import Families, Family, Sample, labels, used_only
 from fastmesh.telemetry.figures import ControlFigures
 from fastmesh.telemetry.ids import OVERFLOW_ID, SLOT_KINDS, IdRegistry, Kind, Name
-
-if TYPE_CHECKING:
-    from fastmesh._core.shared_stats import EndpointStats, ListenerStats, SeriesStats, ServiceStats
 
 OVERFLOW = "_overflow"
 US = 1_000_000

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from fastmesh.config import CompileCache, LoadCache, compile_snapshot, load
 from fastmesh.config.decode import FAILED
 from fastmesh.config.parse import ParsedFile, parse_file, parse_whole
+from tests.unit.config.samples import CountingIds
 
 FRAGMENTS = [
     "listeners:", "services:", "routes:", "routes: # all", "admin: {address: 127.0.0.1:1}", "log: {level: info}",
@@ -44,34 +45,26 @@ def whole(text: str) -> ParsedFile:
     return ParsedFile(b"", b"", [(0, parse_whole(text))], {})
 
 
-@settings(max_examples=1500, deadline=None)
+@settings(max_examples=600, deadline=None)
 @given(texts)
 def test_pieces_agree_with_the_whole(text: str) -> None:
     assert meaning(parse_file(text.encode(), None)) == meaning(whole(text))
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=250, deadline=None)
 @given(texts, characters, st.integers(0, 400))
 def test_rubbish_in_between(text: str, rubbish: str, at: int) -> None:
     text = text[:at] + rubbish + text[at:]
     assert meaning(parse_file(text.encode(), None)) == meaning(whole(text))
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(st.lists(texts, min_size=2, max_size=4))
 def test_what_was_read_before_makes_no_difference(versions: list[str]) -> None:
     known = None
     for text in versions:
         known = parse_file(text.encode(), known)
         assert meaning(known) == meaning(whole(text))
-
-
-class CountingIds:
-    def __init__(self) -> None:
-        self.ids: dict[Any, int] = {}
-
-    def id_of(self, kind: str, name: str | tuple[str, ...]) -> int:
-        return self.ids.setdefault((kind, name), len(self.ids) + 1)
 
 
 services = st.lists(st.sampled_from(["a", "b", "c"]), unique=True, min_size=1)
@@ -95,7 +88,7 @@ def written(mesh: tuple[list[str], list[str], list[tuple[str, str, str, bool]]])
     return "\n".join([*lines, ""])
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(
     st.lists(st.tuples(meshes, st.sampled_from([(), ("10.0.0.1",), ("10.0.0.2", "10.0.0.1")])), min_size=2, max_size=5)
 )

@@ -10,6 +10,7 @@ import pytest
 
 from fastmesh import wire
 from fastmesh.snapshot import AccessLog, Endpoint, Snapshot
+from tests.unit.control.parts import service
 
 
 def snapshot(filler: int = 0) -> Snapshot:
@@ -33,7 +34,7 @@ def ends():
         wire.Kill(7, 9),
         wire.Forked(1, 0, "no memory"),
         wire.Exited(2, 77, -9),
-        wire.Install(snapshot(), (3, 4), 30_000),
+        wire.install(snapshot(), (3, 4), 30_000),
         wire.Endpoints(5, (Endpoint(1, "127.0.0.1", 80, 2, (("version", "v1"),)),)),
         wire.Drain(1000),
     ],
@@ -66,7 +67,7 @@ def test_messages_keep_their_bounds_and_their_descriptors(ends):
 
 def test_a_large_message_reaches_every_receiver_through_one_sealed_memfd(ends):
     before = descriptors()
-    message = wire.Install(snapshot(5_000_000), (), 0)
+    message = wire.install(snapshot(5_000_000), (), 0)
     packet = wire.pack(message)
     assert packet.data == wire.SPILLED
     for _ in range(3):
@@ -77,6 +78,22 @@ def test_a_large_message_reaches_every_receiver_through_one_sealed_memfd(ends):
     for _ in range(3):
         assert wire.receive(ends[1]) == (message, ())
     assert descriptors() == before
+
+
+def test_a_snapshot_is_taken_apart_and_put_together_again(ends):
+    services = tuple(service(number, "10.0.0.1", "10.0.0.2") for number in range(2 * wire.PIECE_PARTS_MAX + 1))
+    sent = Snapshot("v1", (), services, (), ())
+    wire.send(ends[0], wire.pack(wire.install(sent, (7,), 5)))
+    message, _ = wire.receive(ends[1])
+    decoding = wire.snapshot_of(message)
+    steps = 0
+    with pytest.raises(StopIteration) as end:
+        while True:
+            next(decoding)
+            steps += 1
+    assert steps == 3
+    assert end.value.value == sent
+    assert (message.removed_listener_ids, message.drain_timeout_ms) == ((7,), 5)
 
 
 def test_a_wrong_number_of_descriptors_is_refused_before_it_is_sent():

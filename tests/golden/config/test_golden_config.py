@@ -15,22 +15,13 @@ import msgspec
 import pytest
 
 from fastmesh.config import LoadCache, compile_snapshot, load
+from tests.unit.config.samples import CountingIds
 
 HERE = Path(__file__).parent
 BAD = sorted((HERE / "bad").glob("*.yaml"))
 GOOD = sorted((HERE / "good").glob("*.yaml"))
 MARK = "#> "
 RESOLVED = {"hello.internal": ("10.0.0.1", "10.0.0.2"), "six.internal": ("fd00::1",)}
-
-
-class CountingIds:
-    """Numbers in the order of asking."""
-
-    def __init__(self) -> None:
-        self.ids: dict[Any, int] = {}
-
-    def id_of(self, kind: str, name: str | tuple[str, ...]) -> int:
-        return self.ids.setdefault((kind, name), len(self.ids) + 1)
 
 
 def problems_of(text: str, directory: Path) -> list[str]:

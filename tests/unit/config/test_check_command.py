@@ -9,7 +9,7 @@ from pathlib import Path
 from click.testing import CliRunner, Result
 
 from fastmesh.cli import check, schema
-from tests.unit.config.conftest import MESH
+from tests.unit.config.samples import MESH
 
 Write = Callable[..., Path]
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from fastmesh import snapshot as compiled
 from fastmesh.config import CompileCache, Config, LoadCache, compile_snapshot, load, names_to_resolve
-from tests.unit.config.conftest import MESH, CountingIds
+from tests.unit.config.samples import MESH, CountingIds
 
 Write = Callable[..., Path]
 RESOLVED = {"hello.internal": ("10.0.0.1", "fd00::1")}

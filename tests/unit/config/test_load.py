@@ -11,7 +11,7 @@ import pytest
 
 from fastmesh.config import LoadCache, LoadResult, Source, load
 from fastmesh.config.parse import FILE_MAX_BYTES
-from tests.unit.config.conftest import MESH
+from tests.unit.config.samples import MESH
 
 Write = Callable[..., Path]
 

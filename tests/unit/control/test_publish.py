@@ -68,7 +68,7 @@ def in_scene(test):
 async def test_listeners_come_before_the_snapshot_that_needs_them(scene):
     first, second = free_port(), free_port()
     scene.publish("v1", listener(1, first), listener(2, second))
-    assert scene.heard() == [wire.Listen(1), wire.Listen(2), wire.Install(scene.state.snapshot, (), 1000)]
+    assert scene.heard() == [wire.Listen(1), wire.Listen(2), wire.install(scene.state.snapshot, (), 1000)]
     assert scene.state.version == "v1"
 
 
@@ -78,7 +78,7 @@ async def test_only_what_is_new_is_sent_and_what_went_is_named(scene):
     scene.publish("v1", listener(1, first), listener(2, second))
     scene.heard()
     scene.publish("v2", listener(2, second), listener(3, third), drain_ms=77)
-    assert scene.heard() == [wire.Listen(3), wire.Install(scene.state.snapshot, (1,), 77)]
+    assert scene.heard() == [wire.Listen(3), wire.install(scene.state.snapshot, (1,), 77)]
 
 
 @in_scene
@@ -110,7 +110,7 @@ async def test_a_new_worker_is_told_everything(scene):
     scene.publish("v2", listener(2, free_port()))
     scene.heard()
     scene.publisher.greet(scene.channel)
-    assert scene.heard() == [wire.Listen(2), wire.Install(scene.state.snapshot, (), 1000)]
+    assert scene.heard() == [wire.Listen(2), wire.install(scene.state.snapshot, (), 1000)]
 
 
 @in_scene
@@ -127,4 +127,5 @@ async def test_discovery_sends_the_endpoints_that_differ(scene):
     scene.publisher.update_endpoints(snapshot("v1", services=(service(1, "10.0.0.1"), found)), [scene.channel])
     assert scene.heard() == [wire.Endpoints(2, found.endpoints)]
     scene.publisher.greet(scene.channel)
-    assert scene.heard()[-1].snapshot.services[1] == found
+    assert scene.heard()[-1] == wire.install(scene.state.snapshot, (), 1000)
+    assert scene.state.snapshot.services[1] == found

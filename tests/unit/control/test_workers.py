@@ -106,7 +106,7 @@ async def started(scene: Scene) -> None:
 async def test_a_worker_is_told_its_slot_and_the_snapshot(scene):
     await started(scene)
     assert await scene.told(1) == wire.Start(1)
-    assert await scene.told(1) == wire.Install(scene.state.snapshot, (), 0)
+    assert await scene.told(1) == wire.install(scene.state.snapshot, (), 0)
     assert not scene.state.ready
     await scene.serve(1)
     assert scene.state.ready

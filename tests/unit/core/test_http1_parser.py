@@ -254,6 +254,9 @@ def test_a_body_that_ends_with_the_connection_does_not_keep_it() -> None:
         ((b"Connection: upgrade", b"Upgrade: h2c"), b"1.1", False),
         ((b"Connection: upgrade", b"Upgrade: websocket, H2C"), b"1.1", False),
         ((b"Connection: upgrade", b"Upgrade: websocket", b"Upgrade: h2"), b"1.1", False),
+        ((b"Connection: upgrade", b"Upgrade: websocket", b"Content-Length: 0"), b"1.1", True),
+        ((b"Connection: upgrade", b"Upgrade: websocket", b"Content-Length: 1"), b"1.1", False),
+        ((b"Connection: upgrade", b"Upgrade: websocket", b"Transfer-Encoding: chunked"), b"1.1", False),
     ],
 )
 def test_upgrades(fields: tuple[bytes, ...], version: bytes, upgrade: bool) -> None:

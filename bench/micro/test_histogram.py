@@ -1,0 +1,17 @@
+"""Reading histograms: an index, and what a scrape does for each service."""
+
+from fastmesh._core import histogram
+
+COUNTS = [n % 7 for n in range(histogram.BUCKETS)]
+
+
+def test_index(benchmark):
+    assert benchmark(histogram.index, 123_456) > 0
+
+
+def test_merge_of_four(benchmark):
+    assert benchmark(histogram.merge, [COUNTS] * 4) == [4 * n for n in COUNTS]
+
+
+def test_quantile(benchmark):
+    assert benchmark(histogram.quantile, COUNTS, 0.99) > 0
