@@ -51,7 +51,7 @@ async def serve(directory: Path, worker_count: int, launcher: wire.Channel) -> i
         await mesh.finish()
     finally:
         await mesh.close()
-    return 0
+    return 1 if mesh.has_failed else 0
 
 
 class Mesh:
@@ -60,7 +60,8 @@ class Mesh:
     def __init__(self, directory: Path, worker_count: int, launcher: wire.Channel) -> None:
         self.state = State(str(directory), worker_count)
         self.shared = SharedMemory.create(worker_count)
-        self.ended = asyncio.Event()
+        self.ended = asyncio.Event()  # it is time to end
+        self.has_failed = False
         self._launcher = launcher
         self._registry = IdRegistry(self.shared)
         self._compile_cache = CompileCache()
@@ -87,11 +88,11 @@ class Mesh:
             obey_launcher(self._launcher, self._workers, self.ended.set, self._reload_soon, self._log_sink.reopen)
         )
         self._workers.start()
+        self._run(self._workers.watch())
         if not await self._workers.first_serving():
-            log.error("a worker ended before it served")
+            log.error("%s; nothing is served", self.state.error or "a worker ended before it served")
             return False
         self._run(self._reloader.follow())
-        self._run(self._workers.watch())
         self._run(self._recycle_ids())
         self._say_what_is_served()
         return True
@@ -158,6 +159,8 @@ class Mesh:
         try:
             admin = await self._start_admin(config)
             self._set_log_path(config)
+            if self.ended.is_set():
+                raise BindError("the mesh is about to end")
             snapshot = self._compile(config, result.digest)
             self._publisher.publish(snapshot, self._workers.channels, config.drain.timeout)
         except BindError:
@@ -243,7 +246,9 @@ class Mesh:
     def _ended(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None:
-            log.error("a part of the supervisor failed: %s", error, exc_info=error)
+            log.critical("a part of the supervisor failed, all must end: %s", error, exc_info=error)
+            self.has_failed = True
+            self.ended.set()
 
     def _reload_soon(self) -> None:
         self._run(self._reload())

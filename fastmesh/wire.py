@@ -41,7 +41,7 @@ _FD_BYTES = array.array("i").itemsize
 
 
 class WireError(Exception):
-    """The other side sent something that is no message, or reads nothing: the channel is of no more use."""
+    """The other side sent something that is no message: the channel is of no more use."""
 
 
 class Message(msgspec.Struct, frozen=True, array_like=True, tag=True):
@@ -285,7 +285,7 @@ class Channel:
         self._closed = False
 
     def send(self, message: AnyMessage, fds: Sequence[int] = ()) -> None:
-        """Send now or when there is room, in order; descriptors may be closed afterwards. Raises WireError."""
+        """Send now or when there is room, in order; descriptors may be closed afterwards."""
         packet = pack(message, fds)
         try:
             self.send_packet(packet)
@@ -293,11 +293,14 @@ class Channel:
             packet.close()
 
     def send_packet(self, packet: Packet) -> None:
-        """The same for a packet that several receivers get. What is sent to a process that is gone is dropped."""
+        """The same for a packet that several receivers get. What is sent to a process that is gone is dropped.
+
+        One that reads nothing is given up on: the channel is closed, which is the end of the file to it.
+        """
+        if len(self._unsent) >= UNSENT_MAX:
+            self.close()
         if self._closed:
             return
-        if len(self._unsent) >= UNSENT_MAX:
-            raise WireError("the other side reads nothing")
         if not self._unsent:
             try:
                 send(self._sock, packet)

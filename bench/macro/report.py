@@ -25,16 +25,24 @@ class Verdict:
         return {True: "✅ pass", False: "❌ fail", None: "not measured"}[self.passed]
 
 
+def bar_text(bar: Bar) -> str:
+    """A bar in words."""
+    least = "at least" if bar.at_least else "at most"
+    if not bar.against:
+        return f"{least} {bar.factor:g} {COLUMNS[bar.figure]}"
+    return f"{least} {bar.factor:g} x {' or '.join(subject.name for subject in bar.against)} ({COLUMNS[bar.figure]})"
+
+
 def judge(bar: Bar, row: Row, results: Results) -> Verdict:
     """Hold a row's medians against a bar."""
     found = results.get(row.key, {})
     ours = found[bar.subject.name].median(bar.figure) if bar.subject.name in found else None
-    least = "at least" if bar.at_least else "at most"
-    if not bar.against:
-        measured = "" if ours is None else f"{ours:,.1f}"
-        return Verdict(f"{least} {bar.factor:g} {COLUMNS[bar.figure]}", measured, _holds(bar, ours))
     names = [subject.name for subject in bar.against]
-    text = f"{least} {bar.factor:g} x {' or '.join(names)} ({COLUMNS[bar.figure]})"
+    text = bar_text(bar)
+    if ours is not None and found[bar.subject.name].error:
+        return Verdict(text, found[bar.subject.name].error, False)
+    if not bar.against:
+        return Verdict(text, "" if ours is None else f"{ours:,.1f}", _holds(bar, ours))
     theirs = [value for name in names if name in found and (value := found[name].median(bar.figure)) is not None]
     if ours is None or not theirs:
         return Verdict(text, "", None)

@@ -103,8 +103,6 @@ class Suite:
         return Stage(subject, process, port, folder, self.plan.seconds)
 
     def _measure(self, row: Row, stage: Stage, result: Result, number: int) -> None:
-        if result.error:
-            return
         if time.monotonic() > self._deadline:
             result.error = f"stopped after {TOTAL_TIMEOUT_S // 60} minutes"
             return

@@ -11,8 +11,9 @@ REQUESTS: dict[str, bytes] = {
     "browser": (
         b"GET /api/v1/items?page=2&sort=name HTTP/1.1\r\nHost: shop.example.org\r\n"
         b"User-Agent: Mozilla/5.0 (X11; Linux x86_64; rv:128.0) Gecko/20100101 Firefox/128.0\r\n"
-        b"Accept: text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8\r\nAccept-Language: en-US,en;q=0.5\r\n"
-        b"Accept-Encoding: gzip, deflate, br\r\nConnection: keep-alive\r\nCookie: session=0123456789abcdef; theme=dark\r\n"
+        b"Accept: text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8\r\n"
+        b"Accept-Language: en-US,en;q=0.5\r\nAccept-Encoding: gzip, deflate, br\r\nConnection: keep-alive\r\n"
+        b"Cookie: session=0123456789abcdef; theme=dark\r\n"
         b"Referer: https://shop.example.org/\r\nCache-Control: max-age=0\r\nX-User-Group: beta\r\n\r\n"
     ),
 }

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
+from bench.micro.http1_requests import REQUESTS
 from fastmesh._core import http1_parser
 from fastmesh._core.http1_chunked import Decoder
-from bench.micro.http1_requests import REQUESTS
 
 ROUND = 1000
 

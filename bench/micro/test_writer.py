@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from fastmesh._core import forwarding, http1_parser, http1_writer
 from bench.micro.http1_requests import REQUESTS
+from fastmesh._core import forwarding, http1_parser, http1_writer
 
 ROUND = 1000
 

@@ -26,6 +26,15 @@ cdef extern from *:
     """
     uint64_t special "fastmesh_special" (uint64_t word) noexcept nogil
 
+cdef extern from *:
+    """
+    static _Thread_local struct fastmesh_second { uint64_t unix_s; char text[24]; } fastmesh_last_second;
+    """
+    cdef struct second_t "fastmesh_second":
+        uint64_t unix_s
+        char text[24]
+    second_t last_second "fastmesh_last_second"     # the time that was written last, by thread
+
 cdef extern from "<time.h>" nogil:
     tm* gmtime_r(const time_t* seconds, tm* parts)
 
@@ -58,9 +67,10 @@ cdef enum:
     TIME_BYTES = 24
     STRING_MIN_BYTES = 128          # what every string may take, however long the others are
     CUT_BYTES = 3
-    ESCAPE_MAX_BYTES = 6
+    STEP_MAX_BYTES = 8              # written at once: a word, a sequence of UTF-8 or an escape
 
 LINE_MAX_BYTES = ACCESS_LINE_MAX_BYTES
+cdef uint64_t SPACES = 0x2020202020202020
 cdef const char* HEX = b"0123456789abcdef"
 cdef const char* SHORT_ESCAPES = b"\0\0\0\0\0\0\0\0btn\0fr\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0"
 
@@ -100,7 +110,7 @@ cdef uint32_t sequence_length(const uint8_t* data, size_t length) noexcept nogil
 
 
 cdef size_t write_escape(uint8_t byte, bint json, char* out) noexcept nogil:
-    """The escape of one byte that cannot stand as it is; at most ESCAPE_MAX_BYTES."""
+    """The escape of one byte that cannot stand as it is; at most 6 bytes."""
     out[0] = c"\\"
     if not json:
         out[1] = c"x"
@@ -127,17 +137,24 @@ cdef size_t write_text(text_t text, bint json, char* out, size_t room) noexcept 
     cdef const uint8_t* data = <const uint8_t*>text.data
     cdef size_t end = text.length
     cdef size_t done = 0, written = 0
-    cdef size_t limit = room - CUT_BYTES - ESCAPE_MAX_BYTES
+    cdef size_t limit = room - CUT_BYTES - STEP_MAX_BYTES
     cdef uint64_t word
+    cdef size_t step
     cdef uint32_t sequence
     while done < end and written <= limit:
-        if end - done >= 8 and written + 8 <= limit:
+        # Eight bytes at once, if none of them is special; beyond the end, spaces stand in.
+        step = 8
+        if end - done >= 8:
             memcpy(&word, data + done, 8)
-            if special(word) == 0:
-                memcpy(out + written, &word, 8)
-                done += 8
-                written += 8
-                continue
+        else:
+            step = end - done
+            word = SPACES
+            memcpy(&word, data + done, step)
+        if special(word) == 0:
+            memcpy(out + written, &word, 8)
+            done += step
+            written += step
+            continue
         if 0x20 <= data[done] < 0x7F and data[done] != c'"' and data[done] != c"\\":
             out[written] = data[done]
             done += 1
@@ -177,10 +194,9 @@ cdef void write_digits(uint64_t number, char* out, int count) noexcept nogil:
         number //= 10
 
 
-cdef size_t write_time(uint64_t unix_us, char* out) noexcept nogil:
-    """RFC 3339 in UTC with milliseconds."""
-    cdef uint64_t second_us = 1000000
-    cdef time_t seconds = <time_t>(unix_us // second_us)
+cdef void write_second(uint64_t unix_s, char* out) noexcept nogil:
+    """RFC 3339 in UTC, with the milliseconds still 0."""
+    cdef time_t seconds = <time_t>unix_s
     cdef tm parts
     memset(&parts, 0, sizeof(tm))
     gmtime_r(&seconds, &parts)
@@ -191,6 +207,15 @@ cdef size_t write_time(uint64_t unix_us, char* out) noexcept nogil:
     write_digits(parts.tm_hour, out + 11, 2)
     write_digits(parts.tm_min, out + 14, 2)
     write_digits(parts.tm_sec, out + 17, 2)
+
+
+cdef size_t write_time(uint64_t unix_us, char* out) noexcept nogil:
+    """RFC 3339 in UTC with milliseconds. Lines of the same second share the work."""
+    cdef uint64_t second_us = 1000000
+    if last_second.unix_s != unix_us // second_us or last_second.text[0] == 0:
+        last_second.unix_s = unix_us // second_us
+        write_second(last_second.unix_s, last_second.text)
+    memcpy(out, last_second.text, TIME_BYTES)
     write_digits(unix_us % second_us // 1000, out + 20, 3)
     return TIME_BYTES
 

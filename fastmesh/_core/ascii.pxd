@@ -102,8 +102,8 @@ cdef inline uint8_t ascii_hex_value(char digit) noexcept nogil:
     return <uint8_t>((digit & 15) + 9 if digit > 57 else digit & 15)
 
 
-# The next element of a comma-separated list (RFC 9110 5.6.1), without white space around it; empty ones are passed over.
-# `at` moves behind it; NULL when the list has ended.
+# The next element of a comma-separated list (RFC 9110 5.6.1), without white space around it; empty ones are passed
+# over. `at` moves behind it; NULL when the list has ended.
 cdef inline const char* ascii_next_element(const char** at, const char* end, size_t* length) noexcept nogil:
     cdef const char* start
     cdef const char* stop

@@ -1,7 +1,8 @@
 """One request and its response, from its head to its log line. Reads as the pipeline, in order."""
 
 from libc.stdint cimport int32_t, uint8_t, uint32_t, uint64_t
-from libc.stdlib cimport calloc, free
+from libc.stdlib cimport free, malloc
+from libc.string cimport memset
 
 from fastmesh._core.accounting cimport account_exchange
 from fastmesh._core.balancer cimport choice_t, load_observe, load_t, subset_panics, subset_pick
@@ -80,9 +81,10 @@ cdef enum:
 
 cdef exchange_t* exchange_new(connection_t* downstream) noexcept nogil:
     cdef worker_t* worker = downstream.worker
-    cdef exchange_t* exchange = <exchange_t*>calloc(1, sizeof(exchange_t))
+    cdef exchange_t* exchange = <exchange_t*>malloc(sizeof(exchange_t))    # calloc passes glibc's thread cache by
     if exchange == NULL:
         return NULL
+    memset(exchange, 0, sizeof(exchange_t))
     exchange.worker = worker
     exchange.downstream = downstream
     exchange.tables = worker.tables

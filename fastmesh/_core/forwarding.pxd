@@ -1,7 +1,7 @@
 """What a proxy must change in a head (RFC 9110 7.6): hop-by-hop fields out, forwarding fields in.
 
-Works on head_t in place; `head.text` must have room behind it (FORWARDING_ROOM_BYTES, plus the length of X-Forwarded-For
-as it came, and FORWARDING_ROOM_FIELDS in the table).
+Works on head_t in place; `head.text` must have room behind it (FORWARDING_ROOM_BYTES, plus the length of
+X-Forwarded-For as it came, and FORWARDING_ROOM_FIELDS in the table).
 """
 
 from libc.stdint cimport uint8_t, uint16_t
@@ -32,6 +32,8 @@ cdef int forward_request(head_t* head, const forwarding_t* forwarding, const cha
 # and a close-delimited one stays; for 1.1 a close-delimited body becomes chunked (head.framing is changed and tells
 # which). `keep_alive` false appends "connection: close" (true, for 1.0: "connection: keep-alive"). HEAD, 204, 304 keep
 # the Content-Length that the endpoint sent.
-cdef int forward_response(head_t* head, const forwarding_t* forwarding, uint8_t method_id, uint8_t to_version_minor, bint keep_alive) noexcept nogil
+cdef int forward_response(
+    head_t* head, const forwarding_t* forwarding, uint8_t method_id, uint8_t to_version_minor, bint keep_alive
+) noexcept nogil
 # Bytes of text that forward_request may append; forward_response needs no more than FORWARDING_ROOM_BYTES.
 cdef size_t forward_request_room(const head_t* head) noexcept nogil

@@ -11,7 +11,7 @@ def request(
     via: bytes | None = None,
     request_id: bytes = b"00000000-0000-4000-8000-000000000000",
 ) -> Head:
-    """The request as it is sent on. Raises ValueError for arguments of the wrong length, BufferError for want of room."""
+    """The request as it is sent on. Raises ValueError for arguments of a wrong length, BufferError for want of room."""
 
 def response(
     head: Head, method: str = "GET", *, version_minor: int = 1, keep_alive: bool = True, via: bytes | None = None

@@ -392,9 +392,9 @@ def rehearse_request(Head head not None, unsigned int times):
     cdef header_t* headers = room.head.headers
     cdef uint32_t text_cap = room.head.text_cap
     cdef uint16_t capacity = room.head.capacity
-    cdef unsigned int i
+    cdef unsigned int _i
     with nogil:
-        for i in range(times):
+        for _i in range(times):
             head_copy(&room.head, &head.head, text, text_cap, headers, capacity)
             forward_request(&room.head, &forwarding, b"00000000-0000-4000-8000-000000000000")
     return room

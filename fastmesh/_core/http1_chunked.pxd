@@ -21,4 +21,6 @@ cdef void chunked_init(chunked_t* decoder) noexcept nogil
 cdef void chunked_release(chunked_t* decoder) noexcept nogil
 # Decode `length` bytes at `data`, closing the gaps: the body bytes then stand at data[data_off : data_off + data_len]
 # (the first run of body bytes does not move). Returns chunked_result_t or an http1_error_t (negative).
-cdef int chunked_decode(chunked_t* decoder, char* data, size_t length, size_t* consumed, size_t* data_off, size_t* data_len) noexcept nogil
+cdef int chunked_decode(
+    chunked_t* decoder, char* data, size_t length, size_t* consumed, size_t* data_off, size_t* data_len
+) noexcept nogil

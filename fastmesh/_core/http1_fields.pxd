@@ -32,4 +32,6 @@ cdef uint8_t http1_find_flaws(const char* data, size_t length) noexcept nogil
 cdef bint http1_has_control(const char* at, const char* end) noexcept nogil
 # The lines from `at` to the empty line, behind which is `end`, into head.headers. Every CR must have its LF (no
 # HTTP1_FLAW_LINE_END). Returns HTTP1_OK or an http1_error_t.
-cdef int http1_parse_fields(head_t* head, const char* at, const char* end, uint16_t max_count, uint8_t flaws, http1_seen_t* seen) noexcept nogil
+cdef int http1_parse_fields(
+    head_t* head, const char* at, const char* end, uint16_t max_count, uint8_t flaws, http1_seen_t* seen
+) noexcept nogil

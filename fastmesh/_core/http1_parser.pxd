@@ -40,15 +40,21 @@ cdef struct http1_limits_t:
 # Where the head ends (behind its empty line), 0: not yet, or an error. `scanned` is kept by the caller between calls on
 # a growing buffer and starts at 0. The limits are checked on what there is, so a head that never ends is cut off.
 # At most two empty lines before the start line are skipped by http1_skip_empty_lines (RFC 9112 2.2).
-cdef ssize_t http1_find_head_end(const char* data, size_t length, size_t* scanned, const http1_limits_t* limits) noexcept nogil
+cdef ssize_t http1_find_head_end(
+    const char* data, size_t length, size_t* scanned, const http1_limits_t* limits
+) noexcept nogil
 cdef size_t http1_skip_empty_lines(const char* data, size_t length) noexcept nogil
 
 # Parse a whole head, its empty line included. head.headers and head.capacity are set by the caller; head.text is set
 # to `data` (borrowed). Returns HTTP1_OK or an http1_error_t.
 cdef int http1_parse_request(const char* data, size_t length, const http1_limits_t* limits, head_t* head) noexcept nogil
 # `method_id` is that of the request: it decides the framing of the response (RFC 9112 6.3).
-cdef int http1_parse_response(const char* data, size_t length, const http1_limits_t* limits, uint8_t method_id, head_t* head) noexcept nogil
+cdef int http1_parse_response(
+    const char* data, size_t length, const http1_limits_t* limits, uint8_t method_id, head_t* head
+) noexcept nogil
 # Trailer lines up to and with the empty line; only fields, no start line. Forbidden ones (framing, routing,
 # RFC 9110 6.5.1) come out dropped.
-cdef int http1_parse_trailers(const char* data, size_t length, const http1_limits_t* limits, head_t* head) noexcept nogil
+cdef int http1_parse_trailers(
+    const char* data, size_t length, const http1_limits_t* limits, head_t* head
+) noexcept nogil
 cdef const char* http1_error_name(int error) noexcept nogil

@@ -2,7 +2,15 @@
 
 from libc.string cimport memchr, memcmp, memset
 
-from fastmesh._core.ascii cimport ASCII_DIGIT, ASCII_TARGET, ASCII_TOKEN, ascii_equal, ascii_is, ascii_is_ows, ascii_skip
+from fastmesh._core.ascii cimport (
+    ASCII_DIGIT,
+    ASCII_TARGET,
+    ASCII_TOKEN,
+    ascii_equal,
+    ascii_is,
+    ascii_is_ows,
+    ascii_skip,
+)
 from fastmesh._core.headers cimport (
     FRAMING_CHUNKED,
     FRAMING_CLOSE,
@@ -481,12 +489,12 @@ def rehearse_request(bytes data not None, unsigned int times):
     cdef const char* text = data
     cdef size_t length = len(data)
     cdef size_t scanned
-    cdef unsigned int i
+    cdef unsigned int _i
     cdef int error = 0
     head.headers = headers
     head.capacity = FACE_FIELDS_MAX
     with nogil:
-        for i in range(times):
+        for _i in range(times):
             scanned = 0
             http1_find_head_end(text, length, &scanned, &limits)
             error = http1_parse_request(text, length, &limits, &head)

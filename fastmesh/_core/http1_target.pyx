@@ -100,7 +100,7 @@ cdef bint parse_absolute(head_t* head, const char* start, const char* end) noexc
     head.target_len = <uint32_t>(end - at)
     set_path(head, at, end)
     if head.path_len == 0:
-        # An empty path is "/" (RFC 9110 4.2.3): the last slash of "://" serves. The writer puts one before a bare query.
+        # An empty path is "/" (RFC 9110 4.2.3): the last slash of "://" serves. The writer puts one before a query.
         head.path_off = <uint32_t>(authority - 1 - head.text)
         head.path_len = 1
         if at == end and head.method_id == METHOD_OPTIONS:

@@ -176,11 +176,11 @@ def write_last_chunk(Head trailers):
 def rehearse_request(Head head not None, unsigned int times):
     cdef char* out = <char*>malloc(http1_head_bound(&head.head))
     cdef size_t length = 0
-    cdef unsigned int i
+    cdef unsigned int _i
     if out == NULL:
         raise MemoryError
     with nogil:
-        for i in range(times):
+        for _i in range(times):
             if http1_head_bound(&head.head):
                 length = http1_write_request(&head.head, out)
     free(out)

@@ -2,7 +2,7 @@
 
 cimport cython
 from cpython.bytes cimport PyBytes_AS_STRING
-from libc.stdint cimport int64_t
+from libc.stdint cimport UINT16_MAX, int64_t
 from libc.stdlib cimport calloc, free
 from libc.string cimport memchr, memcmp
 from fastmesh._core.arena cimport arena_take
@@ -216,6 +216,8 @@ cdef value_test_t* compile_tests(router_t* router, tuple sources, list patterns)
 cdef rule_t* compile_rule(router_t* router, object route, int32_t index, list patterns) except NULL:
     cdef rule_t* rule = <rule_t*>take(router, sizeof(rule_t))
     cdef object pattern
+    if max(len(route.headers), len(route.query), len(route.methods)) > UINT16_MAX:
+        raise ValueError(f"route {route.name!r} has more than {UINT16_MAX} tests of one kind")
     rule.index = index
     compile_methods(router, rule, route.methods)
     rule.header_count = <uint16_t>len(route.headers)

@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from fastmesh import snapshot as compiled
-from fastmesh.config.addresses import is_ip, join_address, split_address
+from fastmesh.config.addresses import join_address
 from fastmesh.config.load import without_collection
-from fastmesh.config.schema import HASHING, HeaderKey
+from fastmesh.config.translate import Labels, hash_key_of, key_of, path_of, place, sorted_labels, value_test_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from fastmesh.config import schema
-
-NO_KEY = compiled.Key()
-Labels = tuple[tuple[str, str], ...]
 
 
 class IdRegistry(Protocol):
@@ -74,7 +70,7 @@ class _KnownService(NamedTuple):
 def names_to_resolve(config: schema.Config) -> frozenset[str]:
     """The names in endpoint addresses."""
     addresses = [endpoint.address for service in config.services.values() for endpoint in service.endpoints]
-    return frozenset(place.host for place in map(_place, addresses) if not place.is_literal)
+    return frozenset(place.host for place in map(place, addresses) if not place.is_literal)
 
 
 def compile_snapshot(
@@ -121,7 +117,7 @@ class _Compilation:
         if limit is None:
             return None
         full = f"{kind}/{name}"
-        return compiled.Limit(self.ids.id_of("limit", full), full, limit.rate, limit.burst, _key(limit.key))
+        return compiled.Limit(self.ids.id_of("limit", full), full, limit.rate, limit.burst, key_of(limit.key))
 
     def add_limit(self, limit: compiled.Limit | None) -> int:
         """Its index in the snapshot; -1: there is none."""
@@ -131,7 +127,7 @@ class _Compilation:
         return len(self.limits) - 1
 
     def listener(self, name: str, listener: schema.Listener) -> compiled.Listener:
-        host, port, _ = _place(listener.address)
+        host, port, _ = place(listener.address)
         limits, timeouts = listener.limits, listener.timeouts
         return compiled.Listener(
             id=self.ids.id_of("listener", name),
@@ -183,7 +179,7 @@ class _Compilation:
         return (self.service_index[service], subsets.setdefault(labels, len(subsets)))
 
     def new_route(self, name: str, route: schema.Route) -> _KnownRoute:
-        wanted = tuple([(to.service, _labels(to.subset)) for to in route.to])
+        wanted = tuple([(to.service, sorted_labels(to.subset)) for to in route.to])
         limit = self.limit("route", name, route.rate_limit)
         placement = _Placement(*self.placement(route, wanted, limit))
         return _KnownRoute(route, wanted, limit, placement, self.route(name, route, placement))
@@ -202,7 +198,7 @@ class _Compilation:
 
     def route(self, name: str, route: schema.Route, placement: _Placement) -> compiled.Route:
         on, arms = placement.on, placement.arms
-        match, (path_match, path) = route.match, _path(route.match.path)
+        match, (path_match, path) = route.match, path_of(route.match.path)
         return compiled.Route(
             id=self.ids.id_of("route", name),
             name=name,
@@ -211,8 +207,8 @@ class _Compilation:
             path_match=path_match,
             path=path,
             methods=tuple(match.methods),
-            headers=tuple([_value_test(header, test) for header, test in match.headers.items()]),
-            query=tuple([_value_test(parameter, test) for parameter, test in match.query.items()]),
+            headers=tuple([value_test_of(header, test) for header, test in match.headers.items()]),
+            query=tuple([value_test_of(parameter, test) for parameter, test in match.query.items()]),
             destinations=tuple([self.destination(name, to, *arm, on) for to, arm in zip(route.to, arms, strict=True)]),
             limit_index=placement.limit_index,
         )
@@ -220,7 +216,7 @@ class _Compilation:
     def destination(
         self, route: str, to: schema.Destination, service: int, subset: int, on: tuple[int, ...]
     ) -> compiled.Destination:
-        shown = ",".join(f"{key}={value}" for key, value in _labels(to.subset))
+        shown = ",".join(f"{key}={value}" for key, value in sorted_labels(to.subset))
         series = [self.ids.id_of("series", (self.listener_names[index], route, to.service, shown)) for index in on]
         return compiled.Destination(service, subset, to.weight, tuple(series))
 
@@ -237,7 +233,7 @@ class _Compilation:
         return tuple([known.compiled for known in after.values()])
 
     def addresses(self, service: schema.Service) -> tuple[tuple[str, ...], ...]:
-        places = [_place(endpoint.address) for endpoint in service.endpoints]
+        places = [place(endpoint.address) for endpoint in service.endpoints]
         return tuple([(place.host,) if place.is_literal else self.resolved.get(place.host, ()) for place in places])
 
     def service(self, name: str, service: schema.Service, setting: _Setting) -> compiled.Service:
@@ -246,7 +242,7 @@ class _Compilation:
             id=self.ids.id_of("service", name),
             name=name,
             balance=compiled.Balance[service.balance.algorithm.upper()],
-            hash_key=_hash_key(service.balance),
+            hash_key=hash_key_of(service.balance),
             connect_timeout_ms=timeouts.connect,
             request_timeout_ms=timeouts.request,
             idle_timeout_ms=timeouts.idle,
@@ -265,64 +261,11 @@ class _Compilation:
         """Each address once, though two names may lead to it."""
         found: dict[str, compiled.Endpoint] = {}
         for endpoint, hosts in zip(service.endpoints, addresses, strict=True):
-            port = _place(endpoint.address).port
+            port = place(endpoint.address).port
             for host in hosts:
                 address = join_address(host, port)
                 if address in found:
                     continue
                 number = self.ids.id_of("endpoint", (name, address))
-                found[address] = compiled.Endpoint(number, host, port, endpoint.weight, _labels(endpoint.labels))
+                found[address] = compiled.Endpoint(number, host, port, endpoint.weight, sorted_labels(endpoint.labels))
         return tuple(found.values())
-
-
-class _Place(NamedTuple):
-    host: str
-    port: int
-    is_literal: bool
-
-
-@lru_cache(maxsize=65536)
-def _place(address: str) -> _Place:
-    host, port = split_address(address)
-    return _Place(host, port, is_ip(host))
-
-
-def _labels(labels: dict[str, str]) -> Labels:
-    return tuple(sorted(labels.items()))
-
-
-def _key(key: HeaderKey | str | None) -> compiled.Key:
-    if key is None:
-        return NO_KEY
-    if isinstance(key, str):
-        return compiled.Key(compiled.KeySource[key.upper()])
-    if key.header is not None:
-        return compiled.Key(compiled.KeySource.HEADER, key.header)
-    return compiled.Key(compiled.KeySource.COOKIE, key.cookie or "")
-
-
-def _hash_key(balance: schema.Balance) -> compiled.Key:
-    return _key(balance.key or "source_address") if balance.algorithm in HASHING else NO_KEY
-
-
-def _path(test: schema.PathTest) -> tuple[compiled.PathMatch, str]:
-    if test.exact is not None:
-        return compiled.PathMatch.EXACT, test.exact
-    if test.prefix is not None:
-        return compiled.PathMatch.PREFIX, test.prefix.rstrip("/") or "/"
-    return compiled.PathMatch.REGEX, test.regex or ""
-
-
-def _value_test(name: str, test: schema.PlainValueTest) -> compiled.ValueTest:
-    inner = getattr(test, "not_", None)
-    if inner is not None:
-        plain = _value_test(name, inner)
-        return compiled.ValueTest(name, plain.match, plain.value, True)
-    for match, value in (
-        (compiled.ValueMatch.EXACT, test.exact),
-        (compiled.ValueMatch.PREFIX, test.prefix),
-        (compiled.ValueMatch.REGEX, test.regex),
-    ):
-        if value is not None:
-            return compiled.ValueTest(name, match, value)
-    return compiled.ValueTest(name, compiled.ValueMatch.PRESENT if test.present else compiled.ValueMatch.ABSENT)

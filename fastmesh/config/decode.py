@@ -4,77 +4,15 @@ from __future__ import annotations
 
 import types
 import typing
-from typing import Annotated, Any, Final, TypeAlias, Union, get_args, get_origin
+from typing import Annotated, Any, Union, get_args, get_origin
 
 import msgspec
 import yaml
 
-from fastmesh.config.problem import InvalidText, Problem, did_you_mean, quoted
+from fastmesh.config.problem import InvalidText, did_you_mean, quoted
+from fastmesh.config.reading import FAILED, Node, Path, Reading, describe, dotted, tag_of
 from fastmesh.config.scalars import Scalar
 from fastmesh.config.schema import Mapping, OneOrMany
-
-Node: TypeAlias = yaml.nodes.Node
-FAILED: Final[Any] = object()
-"""Stands for a value whose problems have been reported."""
-
-_TAG_PREFIX = "tag:yaml.org,2002:"
-_NOUNS = {
-    "str": "the text {}", "int": "the number {}", "float": "the number {}", "bool": "the boolean {}",
-    "null": "nothing", "timestamp": "the date {}", "merge": "the merge key {}", "value": "the text {}",
-}  # fmt: skip
-Path = tuple[str | int, ...]
-Mark = tuple[int, int]
-
-
-def _tag(node: Node) -> str:
-    tag: str = node.tag
-    return tag.removeprefix(_TAG_PREFIX)
-
-
-def describe(node: Node) -> str:
-    """What a node is, in words."""
-    if isinstance(node, yaml.MappingNode):
-        return "a mapping"
-    if isinstance(node, yaml.SequenceNode):
-        return "a list"
-    return _NOUNS.get(_tag(node), "{} with a tag").format(quoted(node.value))
-
-
-def _dotted(path: Path) -> str:
-    return (
-        "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in path).removeprefix(".") or "the file"
-    )
-
-
-class Reading:
-    """What is gathered while a piece is decoded: problems, and the places of values that other checks refer to."""
-
-    __slots__ = ("marks", "problems", "references")
-
-    def __init__(self) -> None:
-        self.problems: list[Problem] = []
-        self.marks: dict[Path, Mark] = {}
-        self.references: list[tuple[Path, str, str]] = []  # where, kind and name
-
-    def problem(
-        self, node: Node, message: str, *, text: str = "", expected: str = "", hint: str = "", first: Node | None = None
-    ) -> Any:
-        """Keep a problem; returns FAILED."""
-        mark = node.start_mark
-        self.problems.append(
-            Problem(
-                "",
-                mark.line + 1,
-                mark.column + 1,
-                message,
-                text,
-                expected,
-                hint,
-                first_line=first.start_mark.line + 1 if first else 0,
-                first_column=first.start_mark.column + 1 if first else 0,
-            )  # fmt: skip
-        )
-        return FAILED
 
 
 class Reader:
@@ -90,7 +28,7 @@ class Reader:
         """Report that a node is of the wrong kind."""
         text = node.value if isinstance(node, yaml.ScalarNode) else ""
         return reading.problem(
-            node, f"{_dotted(path)}: found {describe(node)}", text=text, expected=self.expected, hint=hint
+            node, f"{dotted(path)}: found {describe(node)}", text=text, expected=self.expected, hint=hint
         )
 
 
@@ -105,7 +43,7 @@ class ScalarReader(Reader):
         """The value, or FAILED."""
         if not isinstance(node, yaml.ScalarNode):
             return self.mismatch(node, path, reading)
-        tag = _tag(node)
+        tag = tag_of(node)
         scalar = self.scalar
         try:
             if tag not in scalar.yaml:
@@ -115,7 +53,7 @@ class ScalarReader(Reader):
             message = error.message or f"{quoted(node.value)} is not {scalar.name}"
             expected = error.expected or scalar.expected
             return reading.problem(
-                node, f"{_dotted(path)}: {message}", text=node.value, expected=expected, hint=error.hint
+                node, f"{dotted(path)}: {message}", text=node.value, expected=expected, hint=error.hint
             )
         if scalar.refers:
             reading.references.append((path, scalar.refers, value))
@@ -151,13 +89,13 @@ class ListReader(Reader):
     def read(self, node: Node, path: Path, reading: Reading) -> Any:
         """The list, or FAILED."""
         if not isinstance(node, yaml.SequenceNode):
-            if self.single and _tag(node) != "null":
+            if self.single and tag_of(node) != "null":
                 value = self.item.read(node, (*path, 0), reading)
                 return value if value is FAILED else [value]
             hint = f"did you mean [{node.value}]?" if isinstance(node, yaml.ScalarNode) and node.value else ""
             return self.mismatch(node, path, reading, hint)
         if not node.value:
-            return reading.problem(node, f"{_dotted(path)}: the list is empty", expected=self.expected)
+            return reading.problem(node, f"{dotted(path)}: the list is empty", expected=self.expected)
         values = [self.item.read(child, (*path, index), reading) for index, child in enumerate(node.value)]
         return FAILED if FAILED in values else values
 
@@ -170,22 +108,22 @@ def _pairs(node: yaml.MappingNode, path: Path, reading: Reading) -> list[tuple[s
         if not isinstance(key, yaml.ScalarNode):
             reading.problem(
                 key,
-                f"{_dotted(path)}: {describe(key)} stands as a key",
+                f"{dotted(path)}: {describe(key)} stands as a key",
                 expected="a text",
                 hint="quote a text that begins with [ or {",
             )
-        elif _tag(key) == "merge":
+        elif tag_of(key) == "merge":
             reading.problem(
-                key, f"{_dotted(path)}: merge keys are not supported", text="<<", hint="write the fields out"
+                key, f"{dotted(path)}: merge keys are not supported", text="<<", hint="write the fields out"
             )
-        elif _tag(key) != "str":
+        elif tag_of(key) != "str":
             hint = f'write "{key.value}":' if key.value else ""
             reading.problem(
-                key, f"{_dotted(path)}: {describe(key)} stands as a key", text=key.value, expected="a text", hint=hint
+                key, f"{dotted(path)}: {describe(key)} stands as a key", text=key.value, expected="a text", hint=hint
             )
         elif key.value in seen:
             reading.problem(
-                key, f"{_dotted(path)}: duplicate key {quoted(key.value)}", text=key.value, first=seen[key.value]
+                key, f"{dotted(path)}: duplicate key {quoted(key.value)}", text=key.value, first=seen[key.value]
             )
         else:
             seen[key.value] = key
@@ -211,7 +149,7 @@ class DictReader(Reader):
             key = self.key.read(key_node, path, reading)
             value = self.value.read(value_node, (*path, text), reading)
             if key is not FAILED and key in result:
-                reading.problem(key_node, f"{_dotted(path)}: duplicate key {quoted(text)}", text=text, first=first[key])
+                reading.problem(key_node, f"{dotted(path)}: duplicate key {quoted(text)}", text=text, first=first[key])
             elif key is not FAILED:
                 first[key] = key_node
                 result[key] = value
@@ -242,7 +180,7 @@ class StructReader(Reader):
                 expected = "one of " + ", ".join(self.fields)
                 reading.problem(
                     key_node,
-                    f"unknown key {quoted(text)} in {_dotted(path)}",
+                    f"unknown key {quoted(text)} in {dotted(path)}",
                     text=text,
                     expected=expected,
                     hint=did_you_mean(text, self.fields),
@@ -259,13 +197,13 @@ class StructReader(Reader):
         if flaw is None:
             return struct
         at = next((value for key, value in node.value if key.value == flaw.field), node)
-        return reading.problem(at, f"{_dotted((*path, flaw.field))}: {flaw.message}", hint=flaw.hint)
+        return reading.problem(at, f"{dotted((*path, flaw.field))}: {flaw.message}", hint=flaw.hint)
 
     def _short(self, node: Node, path: Path, reading: Reading) -> Any:
         struct = self.struct
-        if self.short is None or not isinstance(node, yaml.ScalarNode) or _tag(node) == "null":
+        if self.short is None or not isinstance(node, yaml.ScalarNode) or tag_of(node) == "null":
             hint = ""
-            if struct.choices and isinstance(node, yaml.ScalarNode) and _tag(node) != "null":
+            if struct.choices and isinstance(node, yaml.ScalarNode) and tag_of(node) != "null":
                 hint = f"did you mean {{{struct.choices[min(1, len(struct.choices) - 1)]}: {node.value}}}?"
             return self.mismatch(node, path, reading, hint)
         value = self.short.read(node, (*path, struct.short), reading)
@@ -275,12 +213,12 @@ class StructReader(Reader):
         names = {self.fields[name][0]: name for name in self.fields}
         written = {names[attribute] for attribute in values}
         for name in sorted(self.required - written):
-            reading.problem(node, f"{_dotted(path)}: {quoted(name)} is missing", expected=self.fields[name][1].expected)
+            reading.problem(node, f"{dotted(path)}: {quoted(name)} is missing", expected=self.fields[name][1].expected)
         choices = self.struct.choices
         chosen = [choice for choice in choices if choice in written]
         if choices and len(chosen) != 1:
             found = f"has {' and '.join(chosen)} together" if chosen else "says nothing"
-            reading.problem(node, f"{_dotted(path)} {found}", expected="exactly one of " + ", ".join(choices))
+            reading.problem(node, f"{dotted(path)} {found}", expected="exactly one of " + ", ".join(choices))
 
 
 class EitherReader(Reader):
@@ -294,7 +232,7 @@ class EitherReader(Reader):
         """The value, or FAILED."""
         if isinstance(node, yaml.MappingNode):
             return self.struct.read(node, path, reading)
-        if not isinstance(node, yaml.ScalarNode) or _tag(node) != "str":
+        if not isinstance(node, yaml.ScalarNode) or tag_of(node) != "str":
             return self.mismatch(node, path, reading)
         return self.scalar.read(node, path, reading)
 

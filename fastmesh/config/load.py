@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 from msgspec import Struct
 
-from fastmesh.config.decode import FAILED, Path
 from fastmesh.config.parse import FILE_MAX_BYTES, Entry, ParsedFile, parse_file
 from fastmesh.config.problem import Problem, Severity, quoted
+from fastmesh.config.reading import FAILED, Path
 from fastmesh.config.references import check_references, idle_services
 from fastmesh.config.schema import NAMED_KINDS, Config
 from fastmesh.config.shadow import unreachable_routes

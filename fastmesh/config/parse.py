@@ -9,9 +9,10 @@ import yaml
 from msgspec import Struct
 
 from fastmesh.config import document
-from fastmesh.config.decode import FAILED, DictReader, Mark, Path, Reading, StructReader, describe
+from fastmesh.config.decode import DictReader, StructReader
 from fastmesh.config.document import NotYaml
 from fastmesh.config.problem import Problem, did_you_mean, quoted
+from fastmesh.config.reading import FAILED, Mark, Path, Reading, describe
 from fastmesh.config.references import Need, broken_needs, needs_of
 from fastmesh.config.schema import NAMED_KINDS, Config
 from fastmesh.config.shadow import Tests, tests_of

@@ -6,14 +6,14 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 
 from fastmesh.config.addresses import split_address
-from fastmesh.config.decode import FAILED
 from fastmesh.config.problem import Problem, Severity, did_you_mean, quoted
+from fastmesh.config.reading import FAILED
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from fastmesh.config.decode import Path
     from fastmesh.config.load import Item, Items
+    from fastmesh.config.reading import Path
     from fastmesh.config.schema import Route, Service
 
 LISTENERS_MAX = 255  # ids in shared memory

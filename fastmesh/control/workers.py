@@ -25,6 +25,9 @@ BACKOFF_MAX_S = 30.0
 STEADY_S = 30.0
 """A worker that lived this long did not crash in a loop: the next one starts at once."""
 
+OVERDUE_S = 3.0
+"""Past the deadline of a drain; then a worker that has not ended is killed."""
+
 STALL_WARN_S = 10.0
 STALL_KILL_S = 30.0
 _WATCH_INTERVAL_S = 1.0
@@ -76,27 +79,30 @@ class Workers:
             self._start(slot)
 
     async def first_serving(self) -> bool:
-        """Wait until every worker serves; False when the first of them failed instead."""
+        """Wait until every worker serves; False when one of them failed instead."""
         while True:
             if all(worker.phase is WorkerPhase.SERVING for worker in self._state.workers):
                 return True
-            if any(worker.last_exit for worker in self._state.workers):
+            if self._state.error or any(worker.last_exit for worker in self._state.workers):
                 return False
-            await self._next_change()
+            await self._changed.wait()
 
     async def drain(self, timeout_ms: int) -> None:
-        """Have every worker finish what it does; returns when all have ended."""
+        """Have every worker finish what it does; returns when all have ended, by themselves or not."""
         self._draining = True
         for restart in self._restarts.values():
             restart.cancel()
         for slot, process in self._processes.items():
             self._state.workers[slot].phase = WorkerPhase.DRAINING
             process.channel.send(wire.Drain(timeout_ms))
+        overdue = asyncio.get_running_loop().call_later(timeout_ms / 1000 + OVERDUE_S, self._kill_all)
         while self._processes:
-            await self._next_change()
+            await self._changed.wait()
+        overdue.cancel()
 
-    def kill_all(self) -> None:
-        for process in self._processes.values():
+    def _kill_all(self) -> None:
+        for slot, process in self._processes.items():
+            log.error("worker %d: still there after the deadline: killing pid %d", slot, process.pid)
             self._launcher.send(wire.Kill(process.pid, signal.SIGKILL))
 
     def on_forked(self, message: wire.Forked) -> None:
@@ -196,9 +202,6 @@ class Workers:
     def _note_change(self) -> None:
         self._changed.set()
         self._changed.clear()
-
-    async def _next_change(self) -> None:
-        await self._changed.wait()
 
 
 def _exit_text(exit_code: int) -> str:

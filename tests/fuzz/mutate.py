@@ -5,16 +5,18 @@ import random
 INPUT_MAX_BYTES = 4096
 
 WORDS = [
-    b"\r\n", b"\r", b"\n", b"\x00", b"\t", b" ", b"  ", b":", b": ", b",", b";", b"\r\n\r\n", b"\r\n ", b"\r\n\t", b"\x0b", b"\x7f",
-    b"\x80", b"\xff", b"#", b"?", b"//", b"http://", b"https://a:1", b"*", b"@", b"[::1]", b"%00", b"%", b"..", b"\\",
-    b"GET ", b"POST ", b"HEAD ", b"OPTIONS * ", b"CONNECT a:1 ", b" HTTP/1.1", b" HTTP/1.0", b" HTTP/2.0", b"HTTP/1.1 204 \r\n",
-    b"Host: a\r\n", b"Content-Length: 5\r\n", b"Content-Length: 0\r\n", b"Content-Length: 5, 5\r\n", b"Content-Length : 5\r\n",
-    b"Transfer-Encoding: chunked\r\n", b"Transfer-Encoding: identity\r\n", b"Transfer-Encoding:\x0bchunked\r\n",
+    b"\r\n", b"\r", b"\n", b"\x00", b"\t", b" ", b"  ", b":", b": ", b",", b";", b"\r\n\r\n", b"\r\n ", b"\r\n\t",
+    b"\x0b", b"\x7f", b"\x80", b"\xff", b"#", b"?", b"//", b"http://", b"https://a:1", b"*", b"@", b"[::1]", b"%00",
+    b"%", b"..", b"\\", b"GET ", b"POST ", b"HEAD ", b"OPTIONS * ", b"CONNECT a:1 ", b" HTTP/1.1", b" HTTP/1.0",
+    b" HTTP/2.0", b"HTTP/1.1 204 \r\n", b"Host: a\r\n", b"Content-Length: 5\r\n", b"Content-Length: 0\r\n",
+    b"Content-Length: 5, 5\r\n", b"Content-Length : 5\r\n", b"Transfer-Encoding: chunked\r\n",
+    b"Transfer-Encoding: identity\r\n", b"Transfer-Encoding:\x0bchunked\r\n",
     b"Transfer-Encoding: gzip, chunked\r\n", b"Transfer_Encoding: chunked\r\n", b"Connection: close\r\n",
     b"Connection: host, content-length, x-forwarded-for\r\n", b"Connection: upgrade\r\nUpgrade: websocket\r\n",
-    b"Connection: upgrade, http2-settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABk\r\n", b"Expect: 100-continue\r\n",
-    b"X-Forwarded-For: 1.2.3.4\r\n", b"X-Request-Id: a b\r\n", b"Trailer: X\r\n", b"0\r\n\r\n", b"5\r\nhello\r\n", b"0x5\r\n", b"-1\r\n",
-    b"5;a=b\r\n", b"ffffffffffffffff\r\n", b"7fffffffffffffff\r\n", b"18446744073709551616", b"9223372036854775808",
+    b"Connection: upgrade, http2-settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABk\r\n",
+    b"Expect: 100-continue\r\n", b"X-Forwarded-For: 1.2.3.4\r\n", b"X-Request-Id: a b\r\n", b"Trailer: X\r\n",
+    b"0\r\n\r\n", b"5\r\nhello\r\n", b"0x5\r\n", b"-1\r\n", b"5;a=b\r\n", b"ffffffffffffffff\r\n",
+    b"7fffffffffffffff\r\n", b"18446744073709551616", b"9223372036854775808",
 ]  # fmt: skip
 
 

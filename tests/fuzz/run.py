@@ -101,7 +101,9 @@ class Fuzz:
                 shown = now
                 print(f"{self.name}: {self.tried} inputs, {len(self.signatures)} outcomes", flush=True)
             for _ in range(100):
-                self.try_input(mutate(self.chance.choice(self.pool), self.chance.choice(self.pool), self.chance), current)
+                self.try_input(
+                    mutate(self.chance.choice(self.pool), self.chance.choice(self.pool), self.chance), current
+                )
         current.close()
 
     def grow(self) -> None:

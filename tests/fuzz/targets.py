@@ -62,7 +62,9 @@ def request(data: bytes) -> str:
 
 def response(data: bytes) -> str:
     method = METHODS[sum(data) % 3]
-    return method + _read_twice(data, lambda head: http1_parser.parse_response(head, method), http1_writer.write_response)
+    return method + _read_twice(
+        data, lambda head: http1_parser.parse_response(head, method), http1_writer.write_response
+    )
 
 
 _CHUNK_LINE = re.compile(rb"([0-9A-Fa-f]+)(?:;[ \t]*[!#-'*+\-.0-9A-Z^_`a-z|~][\t\x20-\x7e\x80-\xff]*)?\r\n")

@@ -1,5 +1,6 @@
 """HTTP/1 messages as h11 and llhttp (httptools) read them."""
 
+import contextlib
 from dataclasses import dataclass, field
 
 import h11
@@ -7,8 +8,9 @@ import httptools
 
 # llhttp knows no other methods.
 LLHTTP_METHODS = frozenset(
-    b"DELETE GET HEAD POST PUT CONNECT OPTIONS TRACE COPY LOCK MKCOL MOVE PROPFIND PROPPATCH SEARCH UNLOCK BIND REBIND UNBIND"
-    b" ACL REPORT MKACTIVITY CHECKOUT MERGE M-SEARCH NOTIFY SUBSCRIBE UNSUBSCRIBE PATCH PURGE MKCALENDAR LINK UNLINK QUERY".split()
+    b"DELETE GET HEAD POST PUT CONNECT OPTIONS TRACE COPY LOCK MKCOL MOVE PROPFIND PROPPATCH SEARCH UNLOCK BIND REBIND"
+    b" UNBIND ACL REPORT MKACTIVITY CHECKOUT MERGE M-SEARCH NOTIFY SUBSCRIBE UNSUBSCRIBE PATCH PURGE MKCALENDAR LINK"
+    b" UNLINK QUERY".split()
 )
 EVENT_MAX_BYTES = 1 << 20
 
@@ -105,10 +107,9 @@ class _Collector:
 
 
 def _feed(parser: httptools.HttpRequestParser | httptools.HttpResponseParser, data: bytes) -> None:
-    try:
+    # Raised behind the head of an upgrade: all that there is was read.
+    with contextlib.suppress(httptools.HttpParserUpgrade):
         parser.feed_data(data)
-    except httptools.HttpParserUpgrade:
-        pass  # the head, and a body if there is one, were read
 
 
 def llhttp_request(data: bytes) -> Reading:

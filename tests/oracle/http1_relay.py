@@ -1,5 +1,8 @@
 """A message taken and sent on as the proxy does it, and the proof that other parsers read what we read."""
 
+from fastmesh._core import forwarding, http1_parser, http1_writer
+from fastmesh._core.headers import Head
+from fastmesh._core.http1_chunked import Decoder
 from tests.oracle.http1_readers import (
     LLHTTP_METHODS,
     Reading,
@@ -9,10 +12,6 @@ from tests.oracle.http1_readers import (
     llhttp_response,
     normalized,
 )
-
-from fastmesh._core import forwarding, http1_parser, http1_writer
-from fastmesh._core.headers import Head
-from fastmesh._core.http1_chunked import Decoder
 
 SIZE_MAX_BYTES = 1 << 20
 

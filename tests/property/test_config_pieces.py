@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fastmesh.config import CompileCache, LoadCache, compile_snapshot, load
-from fastmesh.config.decode import FAILED
 from fastmesh.config.parse import ParsedFile, parse_file, parse_whole
+from fastmesh.config.reading import FAILED
 from tests.unit.config.samples import CountingIds
 
 FRAGMENTS = [

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import select
 import socket
 import time
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 
 import aiohttp
 import pytest
@@ -18,6 +17,7 @@ from fastmesh.admin.server import BODY_MAX_BYTES
 from tests.unit.admin.serving import serving
 
 CHUNKS = 500
+BIG_BYTES = 64 * 1024 * 1024
 
 
 async def echo(request: Request) -> Response:
@@ -27,7 +27,7 @@ async def echo(request: Request) -> Response:
         case "/endless":
             return Response(200, endless(), "text/plain")
         case "/big":
-            return Response(200, b"x" * 20_000_000, "text/plain")
+            return Response(200, b"x" * BIG_BYTES, "text/plain")
         case "/broken":
             return Response(200, broken(), "text/plain")
         case "/bug":
@@ -163,21 +163,34 @@ def test_a_slow_sender_is_let_go(data: bytes) -> None:
         assert talk(port, data) == b""
 
 
-@pytest.mark.parametrize("path", ["/endless", "/big"])
-def test_a_slow_reader_is_let_go(path: str) -> None:
-    with serving(echo, timeout_s=0.2) as port, closing(socket.create_connection(("127.0.0.1", port), 10)) as client:
-        client.sendall(f"GET {path} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n".encode())
-        # It reads nothing, and is told by the kernel alone that the connection is gone.
-        gone = select.poll()
-        gone.register(client, 0)
-        assert gone.poll(10_000)
-
-
 def is_served(port: int) -> bool:
     try:
         return bool(talk(port, b"GET /x HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"))
     except (ConnectionResetError, BrokenPipeError):
         return False
+
+
+def wait_for_a_place(port: int) -> None:
+    deadline = time.monotonic() + 10
+    while not is_served(port):
+        assert time.monotonic() < deadline, "no place has become free"
+        time.sleep(0.01)
+
+
+@pytest.mark.parametrize("path", ["/endless", "/big"])
+def test_a_slow_reader_is_let_go(path: str) -> None:
+    with (
+        serving(echo, timeout_s=0.2, connections_max=1) as port,
+        closing(socket.create_connection(("127.0.0.1", port), 10)) as client,
+    ):
+        client.sendall(f"GET {path} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n".encode())
+        wait_for_a_place(port)
+        # What the kernel holds is still to be read, and then there is an end, before that of the answer.
+        received = 0
+        with suppress(ConnectionResetError):
+            while piece := client.recv(1 << 20):
+                received += len(piece)
+        assert received < BIG_BYTES
 
 
 def test_connections_are_bounded() -> None:
@@ -188,7 +201,5 @@ def test_connections_are_bounded() -> None:
             assert client.recv(1000)
         assert not is_served(port)
         clients[0].close()
-        deadline = time.monotonic() + 10
-        while not is_served(port):
-            assert time.monotonic() < deadline, "a place that became free is not given away"
+        wait_for_a_place(port)
         clients[1].close()

@@ -1,5 +1,6 @@
 """The parts of the macro bench that can be wrong without anybody noticing."""
 
+import json
 import os
 import sys
 import xml.etree.ElementTree as ElementTree
@@ -10,9 +11,9 @@ import pytest
 from bench.macro.charts import chart
 from bench.macro.load import LoadError, parse_wrk
 from bench.macro.processes import Process, ProcessError, spent_ns
-from bench.macro.report import judge, row_table, verdict_table
+from bench.macro.report import judge, markdown, raw, row_table, verdict_table
 from bench.macro.rows import FASTMESH, HAPROXY, NGINX, Bar, Row, all_rows
-from bench.macro.suite import Result, Results
+from bench.macro.suite import Result, Results, make_plan
 
 WRK = """\
 Running 3s test @ http://127.0.0.1:8080/small
@@ -89,6 +90,13 @@ def test_bars_without_measurements_are_neither_passed_nor_failed() -> None:
     assert "not measured" in verdict_table((small_row(),), {})
 
 
+def test_a_failure_in_any_round_fails_the_bar() -> None:
+    results = measured(fastmesh=[1.0], nginx=[12.0])
+    results["small"][FASTMESH.name].error = "Non-2xx or 3xx responses: 1"
+    verdict = judge(Bar("cpu_us", 0.75, (NGINX,)), small_row(), results)
+    assert (verdict.passed, verdict.measured) == (False, "Non-2xx or 3xx responses: 1")
+
+
 def test_tables_show_figures_ratios_and_errors() -> None:
     results = measured(fastmesh=[9.0], nginx=[12.0])
     results["small"][HAPROXY.name] = Result(error="not installed")
@@ -96,6 +104,15 @@ def test_tables_show_figures_ratios_and_errors() -> None:
     assert "| nginx | 12.0 | 83,333.3 | 0.75 |" in lines
     assert "- HAProxy: not installed" in lines
     assert "9.0 / 12.0 = 0.75 | ✅ pass" in verdict_table((small_row(),), results)
+
+
+def test_report_holds_every_row_and_every_round() -> None:
+    results, plan = measured(fastmesh=[9.0, 8.5], nginx=[12.0]), make_plan(2, 3)
+    text = markdown(all_rows(), results, plan)
+    assert all(f"## {row.title}\n" in text and f"charts/{row.key}.svg" in text for row in all_rows())
+    assert "medians of 2 rounds of 3 s" in text
+    rounds = json.loads(raw(results, plan))["rows"]["small"]["fastmesh"]["rounds"]
+    assert [each["cpu_us"] for each in rounds] == [9.0, 8.5]
 
 
 def test_chart_is_svg_with_proportional_bars() -> None:

@@ -204,6 +204,27 @@ async def test_draining_tells_everybody_and_replaces_nobody(scene):
     assert scene.workers.channels == []
 
 
+def test_a_worker_that_does_not_end_by_the_deadline_is_killed(monkeypatch):
+    monkeypatch.setattr(module, "OVERDUE_S", 0.01)
+
+    async def test(scene: Scene) -> None:
+        await started(scene)
+        draining = asyncio.ensure_future(scene.workers.drain(10))
+        assert {await scene.asked() for _ in (0, 1)} == {wire.Kill(pid, signal.SIGKILL) for pid in (101, 102)}
+        scene.die(0)
+        scene.die(1)
+        await asyncio.wait_for(draining, 5)
+
+    in_scene(test)()
+
+
+@in_scene
+async def test_a_worker_that_rejects_the_first_version_ends_the_waiting(scene):
+    await started(scene)
+    scene.ends[1].send(wire.Rejected("v1", "too many services"))
+    assert await asyncio.wait_for(scene.workers.first_serving(), 5) is False
+
+
 @in_scene
 async def test_a_worker_in_backoff_does_not_start_while_draining(scene):
     await started(scene)

@@ -18,9 +18,7 @@ def values(head: Head, name: bytes) -> list[bytes]:
 
 def forward(*fields: bytes, start: bytes = b"GET / HTTP/1.1", hops: int = 0, via: bytes | None = None) -> Head:
     head = parse_request(field(*fields, start=start))
-    return forwarding.request(
-        head, client=b"192.0.2.7", scheme=b"https", trusted_hops=hops, via=via, request_id=ID
-    )
+    return forwarding.request(head, client=b"192.0.2.7", scheme=b"https", trusted_hops=hops, via=via, request_id=ID)
 
 
 def others(head: Head) -> list[bytes]:
@@ -31,7 +29,8 @@ def test_what_a_plain_request_becomes() -> None:
     data = b"GET /a HTTP/1.1\r\nHost: b:80\r\nAccept: c\r\nConnection: keep-alive\r\nD: e\r\n\r\n"
     head = forwarding.request(parse_request(data), client=b"192.0.2.7", scheme=b"https", via=b"mesh", request_id=ID)
     assert write_request(head) == (
-        b"GET /a HTTP/1.1\r\nhost: b:80\r\nAccept: c\r\nD: e\r\nx-forwarded-for: 192.0.2.7\r\nx-forwarded-proto: https\r\n"
+        b"GET /a HTTP/1.1\r\nhost: b:80\r\nAccept: c\r\nD: e\r\nx-forwarded-for: 192.0.2.7\r\n"
+        b"x-forwarded-proto: https\r\n"
         b"x-forwarded-host: b:80\r\nx-request-id: " + ID + b"\r\nvia: 1.1 mesh\r\n\r\n"
     )
 
@@ -39,9 +38,9 @@ def test_what_a_plain_request_becomes() -> None:
 @pytest.mark.parametrize(
     "dropped",
     [
-        b"Connection: close", b"Connection:", b"Keep-Alive: timeout=5", b"Proxy-Connection: keep-alive", b"TE: trailers",
-        b"TE: gzip", b"Proxy-Authenticate: Basic", b"Proxy-Authorization: Basic eA==", b"HTTP2-Settings: AAMAAABk",
-        b"Upgrade: websocket", b"Upgrade: h2c",
+        b"Connection: close", b"Connection:", b"Keep-Alive: timeout=5", b"Proxy-Connection: keep-alive",
+        b"TE: trailers", b"TE: gzip", b"Proxy-Authenticate: Basic", b"Proxy-Authorization: Basic eA==",
+        b"HTTP2-Settings: AAMAAABk", b"Upgrade: websocket", b"Upgrade: h2c",
     ],
 )  # fmt: skip
 def test_hop_by_hop_fields_are_dropped(dropped: bytes) -> None:
@@ -59,10 +58,15 @@ def test_connection_names_known_fields_and_fields_of_other_lines_too() -> None:
 
 
 def test_connection_does_not_name_away_what_is_ours() -> None:
-    names = b"host, content-length, transfer-encoding, expect, x-forwarded-for, x-forwarded-proto, x-forwarded-host, x-request-id"
+    names = b"host, content-length, transfer-encoding, expect, " + b", ".join(OURS[1:])
     fields = (b"X-Forwarded-For: 1.1.1.1", b"X-Forwarded-Proto: http", b"X-Forwarded-Host: c", b"X-Request-Id: d")
     head = forward(
-        b"Connection: " + names, *fields, b"Content-Length: 5", b"Expect: 100-continue", start=b"POST / HTTP/1.1", hops=1
+        b"Connection: " + names,
+        *fields,
+        b"Content-Length: 5",
+        b"Expect: 100-continue",
+        start=b"POST / HTTP/1.1",
+        hops=1,
     )
     assert values(head, b"x-forwarded-for") == [b"1.1.1.1, 192.0.2.7"]
     assert values(head, b"x-forwarded-proto") == [b"http"]
@@ -99,8 +103,8 @@ def test_a_stranger_is_not_believed() -> None:
 @pytest.mark.parametrize("hops", [1, 2, 255])
 def test_a_trusted_proxy_is_believed(hops: int) -> None:
     head = forward(
-        b"X-Forwarded-For: 1.1.1.1, 2.2.2.2", b"X-Forwarded-Proto: http", b"X-Forwarded-For:", b"X-Forwarded-Host: shop",
-        b"X-Forwarded-For: 3.3.3.3", hops=hops,
+        b"X-Forwarded-For: 1.1.1.1, 2.2.2.2", b"X-Forwarded-Proto: http", b"X-Forwarded-For:",
+        b"X-Forwarded-Host: shop", b"X-Forwarded-For: 3.3.3.3", hops=hops,
     )  # fmt: skip
     assert values(head, b"x-forwarded-for") == [b"1.1.1.1, 2.2.2.2, 3.3.3.3, 192.0.2.7"]
     assert values(head, b"x-forwarded-proto") == [b"http"]
@@ -115,7 +119,9 @@ def test_what_a_trusted_proxy_left_out_is_set() -> None:
 
 
 def test_of_several_the_one_that_the_nearest_proxy_added_is_kept() -> None:
-    head = forward(b"X-Forwarded-Proto: ftp", b"X-Forwarded-Host: evil", b"X-Forwarded-Proto: http", b"X-Forwarded-Host: b", hops=1)
+    head = forward(
+        b"X-Forwarded-Proto: ftp", b"X-Forwarded-Host: evil", b"X-Forwarded-Proto: http", b"X-Forwarded-Host: b", hops=1
+    )
     assert values(head, b"x-forwarded-proto") == [b"http"]
     assert values(head, b"x-forwarded-host") == [b"b"]
 
@@ -139,7 +145,7 @@ def test_a_sane_request_id_is_kept(value: bytes) -> None:
     assert values(forward(b"X-Request-Id: " + value), b"x-request-id") == [value]
 
 
-@pytest.mark.parametrize("value", [b"", b"a b", b"a,b", b"a\"b", b"\xe9", b"{a}", b"a;b", b"x" * 129])
+@pytest.mark.parametrize("value", [b"", b"a b", b"a,b", b'a"b', b"\xe9", b"{a}", b"a;b", b"x" * 129])
 def test_another_request_id_is_replaced(value: bytes) -> None:
     assert values(forward(b"X-Request-Id: " + value), b"x-request-id") == [ID]
 

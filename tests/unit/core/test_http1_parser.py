@@ -265,7 +265,12 @@ def test_upgrades(fields: tuple[bytes, ...], version: bytes, upgrade: bool) -> N
 
 @pytest.mark.parametrize(
     ("value", "version", "expected"),
-    [(b"100-continue", b"1.1", True), (b"100-Continue", b"1.1", True), (b"100-continue", b"1.0", False), (b"x", b"1.1", False)],
+    [
+        (b"100-continue", b"1.1", True),
+        (b"100-Continue", b"1.1", True),
+        (b"100-continue", b"1.0", False),
+        (b"x", b"1.1", False),
+    ],
 )
 def test_expect(value: bytes, version: bytes, expected: bool) -> None:
     head = parse_request(field(b"Expect: " + value, b"Content-Length: 1", start=b"POST / HTTP/" + version))
@@ -367,8 +372,9 @@ def test_trailers_without_those_that_have_no_place_there() -> None:
 @pytest.mark.parametrize(
     "data",
     [
-        b"", b"\r", b"X: a\r\n", b"X: a", b"X\r\n\r\n", b"X : a\r\n\r\n", b"X: a\n\r\n", b"X: a\r\n b\r\n\r\n", b": a\r\n\r\n",
-        b"X: \x01\r\n\r\n", b"X: \x00\r\n\r\n", b"X: a\rb\r\n\r\n", b"\r\n\r\n", b"Content-Length: 1, 1\r\n\r\n",
+        b"", b"\r", b"X: a\r\n", b"X: a", b"X\r\n\r\n", b"X : a\r\n\r\n", b"X: a\n\r\n", b"X: a\r\n b\r\n\r\n",
+        b": a\r\n\r\n", b"X: \x01\r\n\r\n", b"X: \x00\r\n\r\n", b"X: a\rb\r\n\r\n", b"\r\n\r\n",
+        b"Content-Length: 1, 1\r\n\r\n",
     ],
 )  # fmt: skip
 def test_bad_trailers(data: bytes) -> None:

@@ -56,7 +56,9 @@ def test_responses_read_again_as_they_were_written(data: bytes) -> None:
     assert (again.framing, again.content_length) == (head.framing, head.content_length)
 
 
-@pytest.mark.parametrize("dropped", [[], [b"via"], [b"accept"], [b"via", b"accept"], [b"cookie", b"via", b"accept", b"te"]])
+@pytest.mark.parametrize(
+    "dropped", [[], [b"via"], [b"accept"], [b"via", b"accept"], [b"cookie", b"via", b"accept", b"te"]]
+)
 def test_dropped_fields_are_not_written(dropped: list[bytes]) -> None:
     fields = [b"Via: a", b"A: b", b"Accept: c", b"D:e", b"F:  g \t", b"TE: x", b"Cookie: h", b"I: j"]
     head = parse_response(answer(*fields)).copy(100, 2)

@@ -258,6 +258,8 @@ def test_a_broken_snapshot_is_refused() -> None:
         router.add([route(headers=(ValueTest("a", ValueMatch.REGEX, "("),))], 0)
     with pytest.raises(ValueError, match="'a', which does not begin with /"):
         router.add([route("a")], 0)
+    with pytest.raises(ValueError, match="more than 65535 tests"):
+        router.add([route(headers=(ValueTest("a", ValueMatch.PRESENT),) * 65536)], 0)
     router.finish_step()
     with pytest.raises(ValueError, match="finished"):
         router.add([route()], 0)
