@@ -166,8 +166,8 @@ class Mesh:
         except BindError:
             await self._take_back(admin)
             raise
-        if config.log.level != self._config.log.level:
-            logs.set_level(config.log.level)
+        if config.log != self._config.log:
+            logs.configure(config.log.level, config.log.format)
         self._config, self._loaded = config, result
         self._discovery.update(names_to_resolve(config))
         self._checker.update(checked_services(config, snapshot))

@@ -31,6 +31,7 @@ Main = Callable[[socket.socket], int]
 def launch(supervisor_main: Main, worker_main: Main) -> int:
     """Run the mesh until its supervisor ends; the exit code of this program. Call it before any thread was started."""
     _raise_descriptor_limit()
+    _set_name("fastmesh")
     gc.collect()
     process.release_memory()
     gc.freeze()  # objects from before the forks stay out of collections, which would copy their pages
@@ -41,6 +42,12 @@ def _raise_descriptor_limit() -> None:
     """The soft limit is for programs that use select(); a proxy needs all that it may have."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
+def _set_name(name: str) -> None:
+    """What ps and top show; at most 15 bytes."""
+    with open("/proc/self/comm", "w") as file:
+        file.write(name)
 
 
 class _Launcher:
@@ -199,8 +206,7 @@ class _Launcher:
         os.close(self._wakeup)
         os.close(self._wakeup_write)
         self._channel.close()
-        with open("/proc/self/comm", "w") as file:  # the name that ps and top show
-            file.write(name)
+        _set_name(name)
 
 
 def _note(number: int, frame: object) -> None:

@@ -351,8 +351,10 @@ cdef class AccessFormat:
         cdef size_t length
         values = {name: 0 if name in NUMBERS or name == "time" else b"" for name in FIELDS}
         for name, value in record.items():
-            values[known_key(name)] = value.encode() if isinstance(value, str) else value
-        # Kept alive in `values` and `text` while the record points into them.
+            if name not in values:
+                raise KeyError(name)
+            values[name] = value.encode() if isinstance(value, str) else value
+        # `values` and `text` own what the record points into.
         text = fill_head(&head, headers, values)
         memset(&written, 0, sizeof(access_record_t))
         written.request = &head if "method" in record else NULL
@@ -382,12 +384,6 @@ cdef int least_bytes(int field) except -1:
     if field == FIELD_TIME:
         return TIME_BYTES
     return NUMBER_MAX_BYTES if FIELDS[field] in NUMBERS else STRING_MIN_BYTES
-
-
-cdef known_key(name):
-    if name not in FIELDS:
-        raise KeyError(name)
-    return name
 
 
 cdef bytes fill_head(head_t* head, header_t* headers, dict values):

@@ -107,16 +107,16 @@ cdef header_t* headers_find_name(head_t* head, const char* lowered, size_t lengt
 cdef int headers_append(
     head_t* head, uint8_t header_id, const char* name, size_t name_len, const char* value, size_t value_len
 ) noexcept nogil
+# The same in pieces, for a value that is put together: open, extend as often as needed, close. -1 when there is no
+# room; what was opened and not closed leaves no trace. An appended field stands as a line: "name: value" CR LF.
+cdef int headers_append_open(head_t* head, uint8_t header_id, const char* name, size_t name_len) noexcept nogil
+cdef int headers_append_extend(head_t* head, const char* piece, size_t length) noexcept nogil
+cdef int headers_append_close(head_t* head) noexcept nogil
 cdef void headers_drop(head_t* head, uint8_t header_id) noexcept nogil
 # Copy the text and table of `source` into memory owned by the caller. -1 when it does not fit.
 cdef int head_copy(
     head_t* target, const head_t* source, char* text, uint32_t text_cap, header_t* headers, uint16_t capacity
 ) noexcept nogil
-# The same in pieces, for a value that is put together: open, extend as often as needed, close. -1 when there is no
-# room; an append that was opened and not closed leaves no trace. What is appended stands as a line: "name: value" CR LF.
-cdef int headers_append_open(head_t* head, uint8_t header_id, const char* name, size_t name_len) noexcept nogil
-cdef int headers_append_extend(head_t* head, const char* piece, size_t length) noexcept nogil
-cdef int headers_append_close(head_t* head) noexcept nogil
 # The value of a cookie; its length is written to `found_len`; NULL when there is none.
 cdef const char* head_cookie(head_t* head, const char* name, size_t name_len, size_t* found_len) noexcept nogil
 

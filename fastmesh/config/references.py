@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from fastmesh.config.schema import Route, Service
 
 LISTENERS_MAX = 255  # ids in shared memory
+HINTS_MAX = 20
 
 
 def check_references(items: Items) -> list[Problem]:
@@ -115,10 +116,11 @@ def _routes(items: Items, needs: set[Need]) -> list[Problem]:
         hint = "write listeners: {web: {address: 127.0.0.1:8080}}"
         problems.append(_problem(next(iter(routes.values())), (), "there are routes, but no listener", hint=hint))
     unmet = {need for need in needs if not _is_met(need, items)}
+    hints: dict[str, str] = {}
     for item in routes.values() if unmet else ():
         for need, path in zip(item.entry.needs, _need_paths(item), strict=True):
             if need in unmet and (need.kind != "listeners" or items.get("listeners")):
-                problems.append(_unmet(item, path, need, items.get(need.kind, {})))
+                problems.append(_unmet(item, path, need, items.get(need.kind, {}), hints))
     return problems
 
 
@@ -147,7 +149,8 @@ def _need_paths(item: Item) -> Iterator[Path]:
         yield ("routes", item.entry.name, "to", index, "service")
 
 
-def _unmet(item: Item, path: Path, need: Need, known: dict[str, Item]) -> Problem:
+def _unmet(item: Item, path: Path, need: Need, known: dict[str, Item], hints: dict[str, str]) -> Problem:
+    """`hints` by name: to look for likenesses among thousands of names takes its time, so that only some get one."""
     where = f"routes.{item.entry.name}"
     if need.name in known:
         shown = ", ".join(f"{key}: {value}" for key, value in need.labels)
@@ -155,10 +158,11 @@ def _unmet(item: Item, path: Path, need: Need, known: dict[str, Item]) -> Proble
         return _warning(item, path, message, "requests to this subset are answered with 503")
     expected = "one of " + ", ".join(list(known)[:10]) + (", ..." if len(known) > 10 else "") if known else ""
     kind = need.kind.removesuffix("s")
-    hint = did_you_mean(need.name, known) or ("" if known else f"there is no {kind} at all")
-    return _problem(
-        item, path, f"{where}: no {kind} is named {quoted(need.name)}", text=need.name, expected=expected, hint=hint
-    )
+    if need.name not in hints and len(hints) < HINTS_MAX:
+        hints[need.name] = did_you_mean(need.name, known)
+    hint = hints.get(need.name, "") if known else f"there is no {kind} at all"
+    message = f"{where}: no {kind} is named {quoted(need.name)}"
+    return _problem(item, path, message, text=need.name, expected=expected, hint=hint)
 
 
 def idle_services(items: Items) -> list[Problem]:

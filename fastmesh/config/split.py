@@ -18,7 +18,7 @@ _TOP = re.compile(r"\n(?=[^\s#])")
 _TOP_KEY = re.compile(r"[a-z_]+:(?=[ \n]|$)")
 _SECTION = re.compile(rf"({'|'.join(NAMED_KINDS)}): *(?:#[^\n]*)?(?=\n)")
 _FIRST_ENTRY = re.compile(r"\n( +)[^\s#]")
-_CONTENT = re.compile(r"\n[ \n]*[^\s#]")
+_CONTENT = re.compile(r"\n *[^\s#]")
 _COMPLEX_KEY = re.compile(r"\n *\?")
 _ANCHOR = re.compile(r"[\s\[{,]&[^\s&]")  # it reaches beyond its piece
 _UNUSUAL = ("\t", "\r", "\x85", "\u2028", "\u2029", "\ufeff")

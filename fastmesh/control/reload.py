@@ -9,6 +9,7 @@ import os
 import time
 from typing import TYPE_CHECKING
 
+from fastmesh._core.process import release_memory
 from fastmesh.config import LoadCache, load
 from fastmesh.control.history import PROBLEMS_KEPT, Attempt, Outcome
 from fastmesh.control.sockets import BindError
@@ -51,15 +52,17 @@ class Reloader:
             try:
                 result = await self._load()
                 outcome, error = await self._try(result)
+                duration_ms = (time.monotonic() - started_s) * 1000
             finally:
                 gc.collect()
+                release_memory()
                 gc.freeze()  # what stays has no part in later collections
                 gc.enable()
             attempt = Attempt(
                 time_s=time.time(),
                 version=result.digest,
                 outcome=outcome,
-                duration_ms=(time.monotonic() - started_s) * 1000,
+                duration_ms=duration_ms,
                 problems=result.errors[:PROBLEMS_KEPT],
                 error=error,
             )

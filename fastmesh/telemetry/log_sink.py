@@ -75,9 +75,12 @@ class LogSink:
         self._closing = True
         if self._thread.ident is None:
             self._run()
-            return
-        os.eventfd_write(self._wake, 1)
-        self._thread.join(timeout_s)
+        else:
+            os.eventfd_write(self._wake, 1)
+            self._thread.join(timeout_s)
+        if not self._thread.is_alive():
+            self._epoll.close()
+            os.close(self._wake)
 
     @property
     def lines_written(self) -> int:
@@ -105,8 +108,6 @@ class LogSink:
                     break
             if fd in self._tails:
                 self._forget(fd)
-        self._epoll.close()
-        os.close(self._wake)
         self._file.close()
 
     def _change_file(self) -> None:

@@ -29,8 +29,8 @@ def test_it_serves_and_says_where(hello):
 
 
 def test_processes_bear_readable_names(hello):
-    names = sorted(Path(f"/proc/{pid}/comm").read_text().strip() for pid in children(hello.pid))
-    assert names == ["fastmesh-0", "fastmesh-1", "fastmesh-super"]
+    names = sorted(Path(f"/proc/{pid}/comm").read_text().strip() for pid in hello.family())
+    assert names == ["fastmesh", "fastmesh-0", "fastmesh-1", "fastmesh-super"]
 
 
 def test_the_limit_of_descriptors_is_raised(hello):
@@ -138,6 +138,23 @@ def test_what_is_in_flight_finishes(hello):
         thread.join(20)
     assert replies == [200] * 5
     assert hello.process.wait(20) == 0
+
+
+def test_nothing_is_bound_any_more_while_it_drains(hello, upstream):
+    """Whatever happens to the directory in the meantime."""
+    added = free_port()
+    with contextlib.closing(http.client.HTTPConnection("127.0.0.1", hello.port)) as connection:
+        connection.request("GET", "/slow/1000")
+        wait_until(lambda: hello.status()["services"][0]["active"] == 1, "the request in flight")
+        hello.send_signal(signal.SIGTERM)
+        wait_until(lambda: not hello.is_ready(), "readiness to fail")
+        hello.write(f"listeners: {{added: 127.0.0.1:{added}}}", "added.yaml")
+        wait_until(lambda: "the mesh is about to end" in hello.log, "the reload to be refused")
+        assert connection.getresponse().read() == b"upstream"
+    assert hello.process.wait(20) == 0
+    for port in (added, hello.port):
+        with pytest.raises(OSError):
+            socket.create_connection(("127.0.0.1", port), 1)
 
 
 def test_idle_connections_are_closed_at_once(hello):

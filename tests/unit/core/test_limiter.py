@@ -169,3 +169,29 @@ def test_rate_over_four_processes_with_clocks_of_their_own():
     for child in children:
         child.join()
     assert total <= (until_ns - begin_ns) * 5000 // SECOND + 10 + 1
+
+
+def _churn_in_child(table, begin, allowed, seed):
+    begin.wait()
+    own = sum(table.take(seed, 3600 * SECOND, 1, key, NOW) == 0 for key in range(20_000))
+    allowed.put((own, table.take_many(LIMIT, 3600 * SECOND, 1, 4096, 100_000, NOW, 0)))
+
+
+def test_strangers_keys_in_a_full_table_harm_nothing_but_each_other():
+    """Four processes push out each other's buckets; the table stays sound: no key stands in its set twice or is lost."""
+    fork = multiprocessing.get_context("fork")
+    table = LimiterTable(64)
+    begin, allowed = fork.Barrier(4), fork.SimpleQueue()
+    children = [fork.Process(target=_churn_in_child, args=(table, begin, allowed, seed)) for seed in range(1, 5)]
+    for child in children:
+        child.start()
+    results = [allowed.get() for _ in children]
+    for child in children:
+        child.join()
+    assert all(own > 0 and shared > 0 for own, shared in results)
+    later = NOW + 24 * 3600 * SECOND
+    evictions = table.evictions
+    assert evictions > 0
+    assert table.take_many(9, SECOND, 1, 8, 8, later, 0) == 8
+    assert table.take_many(9, SECOND, 1, 8, 8, later, 0) == 0
+    assert table.evictions == evictions

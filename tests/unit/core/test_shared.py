@@ -255,3 +255,22 @@ def test_descriptor_is_closed_with_the_object():
     del memory
     with pytest.raises(OSError):
         os.fstat(fd)
+
+
+def test_used_finds_what_was_counted_anywhere(memory):
+    memory.add("series", 0, 3, 2, 1)
+    memory.add("series", 2, 4000, 39, 1)
+    assert memory.used("series", range(0, 5000)) == [3, 4000]
+    assert memory.used("series", []) == []
+    memory.reset_id("series", 3)
+    assert memory.used("series", (4000, 3)) == [4000]
+    with pytest.raises(IndexError):
+        memory.used("series", [shared.SERIES_MAX])
+
+
+def test_endpoints_sums_over_ids(memory):
+    for id in (5, 6, 7):
+        for word in range(7):
+            memory.add("endpoint", id % 3, id, word, 10**word)
+    assert flat(memory.endpoints([5, 7, 9])) == [2 * 10**word for word in range(6)] + [0]
+    assert flat(memory.endpoints([])) == [0] * 7
