@@ -167,7 +167,7 @@ class Mesh:
             await self._take_back(admin)
             raise
         if config.log != self._config.log:
-            logs.configure(config.log.level, config.log.format)
+            logs.configure(config.log.level, "json" if config.log.format == "json" else "text")
         self._config, self._loaded = config, result
         self._discovery.update(names_to_resolve(config))
         self._checker.update(checked_services(config, snapshot))

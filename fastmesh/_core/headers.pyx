@@ -5,6 +5,7 @@ from libc.stdlib cimport calloc, free
 from libc.string cimport memchr, memcpy, memset, strlen
 
 from fastmesh._core.ascii cimport ascii_equal, ascii_lower, ascii_skip_ows, ascii_trim_ows
+from fastmesh._core.hashing cimport load_u32, load_u64
 
 cdef enum:
     NAME_COUNT = 24             # HEADER_MAX_FORWARDS + 1
@@ -50,12 +51,29 @@ know(HEADER_HTTP2_SETTINGS, b"http2-settings")
 know(HEADER_MAX_FORWARDS, b"max-forwards")
 
 
+cdef inline bint is_same_name(const char* name, const char* known, size_t length) noexcept nogil:
+    # Letters are lowered by setting one bit. No other byte of a token becomes a letter, digit or hyphen by that.
+    cdef uint64_t lower = <uint64_t>0x2020202020202020
+    cdef uint64_t difference
+    if length >= 8:
+        difference = (load_u64(name) | lower) ^ load_u64(known)
+        difference |= (load_u64(name + length - 8) | lower) ^ load_u64(known + length - 8)
+        if length > 16:
+            difference |= (load_u64(name + 8) | lower) ^ load_u64(known + 8)
+        return difference == 0
+    if length >= 4:
+        difference = (load_u32(name) | <uint32_t>lower) ^ load_u32(known)
+        difference |= (load_u32(name + length - 4) | <uint32_t>lower) ^ load_u32(known + length - 4)
+        return difference == 0
+    return ascii_equal(name, known, length)
+
+
 cdef uint8_t header_identify(const char* name, size_t length) noexcept nogil:
     cdef uint8_t candidate
     if length == 0 or length > NAME_MAX_BYTES:
         return HEADER_OTHER
     candidate = CANDIDATE[length][name[0] & 31]
-    if candidate == HEADER_OTHER or not ascii_equal(name, NAME[candidate], length):
+    if candidate == HEADER_OTHER or not is_same_name(name, NAME[candidate], length):
         return HEADER_OTHER
     return candidate
 

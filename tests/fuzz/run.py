@@ -2,7 +2,7 @@
 
     python tests/fuzz/run.py --seconds 30 [--target NAME] [--seed N] [--grow]
 
-Exits 1 at the first failure; the input is then in tests/fuzz/failures/. An input that kills the process (a sanitizer
+Exits 1 at the first failure; the input is then in build/fuzz/. An input that kills the process (a sanitizer
 does) is there as well, under the name of its target: it is written to a mapped file before it is tried.
 """
 
@@ -23,7 +23,7 @@ from tests.fuzz.mutate import INPUT_MAX_BYTES, mutate  # noqa: E402
 from tests.fuzz.targets import SEEDS, TARGETS, Target  # noqa: E402
 
 CORPUS = HERE / "corpus"
-FAILURES = HERE / "failures"
+FAILURES = HERE.parent.parent / "build" / "fuzz"
 PROGRESS_S = 5.0
 POOL_MAX = 4000
 
@@ -36,7 +36,7 @@ class Current:
     """The input that is being tried, in a file that outlives the process."""
 
     def __init__(self, name: str) -> None:
-        FAILURES.mkdir(exist_ok=True)
+        FAILURES.mkdir(parents=True, exist_ok=True)
         self.path = FAILURES / f"{name}.current"
         self._file = self.path.open("w+b")
         self._file.truncate(8 + INPUT_MAX_BYTES)
@@ -75,7 +75,7 @@ class Fuzz:
         try:
             signature = self.target(data)
         except Exception as error:
-            FAILURES.mkdir(exist_ok=True)
+            FAILURES.mkdir(parents=True, exist_ok=True)
             path = FAILURES / f"{self.name}-{hashlib.sha256(data).hexdigest()[:16]}.bin"
             path.write_bytes(data)
             raise Failure(f"{self.name}: {error!r}\n{traceback.format_exc()}\ninput: {path}\n{data!r}") from error
