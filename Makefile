@@ -125,7 +125,7 @@ docker-check: $(STAMPS)/test  ## the steps of docker/Dockerfile in a clean root 
 	$(BIN)/python -m tests.packaging.docker_check docker/Dockerfile
 
 docs: build/stamp  ## write the configuration reference anew
-	$(BIN)/python -m fastmesh.config.reference docs/configuration.md
+	$(BIN)/python -m fastmesh.config.reference
 
 clean:  ## remove what was built; the environment stays (rm -r .venv removes it)
 	rm -rf build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .benchmarks

@@ -10,7 +10,7 @@ from libc.string cimport memmove
 
 from fastmesh._core.access_log cimport ACCESS_LINE_MAX_BYTES, access_format, access_record_t
 from fastmesh._core.hashing cimport splitmix64
-from fastmesh._core.histogram cimport histogram_index
+from fastmesh._core.histogram cimport histogram_record
 from fastmesh._core.reason cimport reason_name
 from fastmesh._core.shared cimport series_stats_t, service_stats_t
 from fastmesh._core.sockets cimport write
@@ -35,10 +35,10 @@ cdef void count(exchange_t* exchange, uint64_t duration_us, uint64_t upstream_us
     if exchange.destination == NULL:
         return
     service = exchange.destination.service.stats
-    service.duration_us[histogram_index(duration_us)] += 1
+    histogram_record(service.duration_us, duration_us)
     service.duration_sum_us += duration_us
     if exchange.answered_ns:
-        service.upstream_us[histogram_index(upstream_us)] += 1
+        histogram_record(service.upstream_us, upstream_us)
         service.upstream_sum_us += upstream_us
         if exchange.endpoint != NULL:
             exchange.endpoint.stats.ewma_us = <uint64_t>(exchange.endpoint.load.ewma_ns / 1000)

@@ -98,6 +98,8 @@ cdef connection_t* connection_new(worker_t* worker, int fd, const io_events_t* e
 cdef inline int64_t receive(connection_t* connection, char* data, size_t room) noexcept nogil:
     cdef ssize_t received = socket_receive(connection.fd, data, room)
     if received > 0:
+        if connection.listener != NULL:
+            connection.listener.stats.bytes_in += <uint64_t>received
         if <size_t>received < room:
             # A short read has emptied the socket; a FIN behind it makes an edge of its own, unless it is known already.
             if not connection.io & IO_PEER_SHUT:
@@ -288,6 +290,8 @@ cdef ssize_t send_output(connection_t* connection, const char* extra, size_t ext
             return 0
         fail_output(connection)
         return -1
+    if connection.listener != NULL:
+        connection.listener.stats.bytes_out += <uint64_t>sent
     if <size_t>sent < queued + (extra_length if with_extra else 0):
         connection.io &= ~IO_WRITABLE
     if <size_t>sent <= queued:

@@ -9,6 +9,7 @@ from libc.string cimport strcmp
 
 from fastmesh._core.access_log cimport AccessFormat
 from fastmesh._core.balancer cimport load_t, subset_free, subset_new, subset_t
+from fastmesh._core.limiter cimport limit_make
 from fastmesh._core.live cimport (
     LIVE_TABLES,
     destination_t,
@@ -135,9 +136,7 @@ cdef class Tables:
         self.ptr.limits = <limit_entry_t*>allocate(len(self.snapshot.limits), sizeof(limit_entry_t))
         for i, limit in enumerate(self.snapshot.limits):
             entry = &self.ptr.limits[i]
-            entry.limit.id = limit.id
-            entry.limit.period_ns = limit.period_ns
-            entry.limit.tolerance_ns = (limit.burst_tokens - 1) * limit.period_ns
+            entry.limit = limit_make(limit.id, limit.period_ns, limit.burst_tokens)
             fill_key(self, &entry.key, limit.key)
         log = self.snapshot.access_log
         if log.enabled:

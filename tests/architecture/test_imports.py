@@ -18,7 +18,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "supervisor": {"wire", "control"},
     "worker": {"_core", "snapshot", "wire"},
     "wire": {"snapshot"},
-    "control": {"config", "snapshot", "wire", "_core.shared"},
+    "control": {"config", "snapshot", "wire", "_core.process", "_core.shared"},
     "discovery": {"config", "snapshot"},
     "health": {"config", "snapshot"},
     "admin": {"config", "snapshot", "_core.histogram", "_core.reason", "_core.shared"},
@@ -33,11 +33,10 @@ MAY_IMPORT: dict[str, set[str]] = {
 # Outside of fastmesh, the request path stands on C alone. What is imported besides serves set-up, never a request.
 CORE_FOREIGN = {"cpython", "cython", "libc", "posix"}
 CORE_SET_UP = {
-    "access_log": {"difflib"},  # "did you mean" in the error of a wrong format
+    "engine": {"os"},  # the seed of its random numbers, the text of an errno
     "load_generator": {"os"},  # the text of an errno
     "regex": {"re2"},  # compiles the patterns; only where a route has one
     "router": {"os"},  # the secret of a hash table
-    "shared": {"collections", "fcntl", "os"},  # makes and seals the memory; names the figures that are read
 }
 
 # The files of _core that touch descriptors, clocks or the kernel, or the live objects that do. All others are sans-IO
@@ -48,14 +47,17 @@ CORE_WITH_IO = {
     "connection",
     "engine",
     "exchange",
+    "http1_body",
     "http1_client",
     "http1_server",
+    "listener",
     "live",
     "load_connection",
     "load_generator",
     "local_answer",
     "pool",
     "request_key",
+    "rounds",
     "sockets",
     "tables",
 }
