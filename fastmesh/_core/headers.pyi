@@ -3,7 +3,7 @@
 The request path uses the C functions of headers.pxd; nothing here is called for a request.
 """
 
-from typing import final
+from typing import Self, final
 
 NAMES: tuple[str, ...]
 """The field names that are known by number, in lower case, by header_id_t; [0] is empty: any other name."""
@@ -21,7 +21,7 @@ def identify(name: bytes) -> str:
 class Head:
     """A head that owns its text and its table of fields, both of a fixed size."""
 
-    def __init__(self, text_room: int = 4096, field_room: int = 64) -> None:
+    def __new__(cls, text_room: int = 4096, field_room: int = 64) -> Self:
         """An empty head with room for `text_room` bytes and `field_room` fields. Raises MemoryError."""
 
     @property

@@ -8,7 +8,8 @@ from libc.string cimport memcpy, memmove
 from fastmesh._core.ascii cimport ASCII_HEX, ASCII_TOKEN, ascii_hex_value, ascii_is, ascii_is_ows
 from fastmesh._core.http1_parser cimport HTTP1_BAD_CHUNK, HTTP1_BAD_TRAILER
 
-from fastmesh._core.http1_parser import ERROR_NAMES, ParseError
+from fastmesh._core.http1_parser import ERROR_NAMES as _ERROR_NAMES
+from fastmesh._core.http1_parser import ParseError as _ParseError
 
 cdef enum state_t:
     # "5;name=value" CR LF, data, CR LF, ... "0" CR LF, trailer lines, CR LF
@@ -166,7 +167,7 @@ cdef class Decoder:
             memcpy(copy, <const char*>data, length)
             result = chunked_decode(&self.decoder, copy, length, &consumed, &data_off, &data_len)
             if result < 0:
-                raise ParseError(ERROR_NAMES[-result])
+                raise _ParseError(_ERROR_NAMES[-result])
             return copy[data_off : data_off + data_len], result == CHUNKED_DONE, consumed
         finally:
             free(copy)

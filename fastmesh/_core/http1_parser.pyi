@@ -14,6 +14,8 @@ class ParseError(ValueError):
     name: str
     """One of ERROR_NAMES."""
 
+    def __init__(self, name: str) -> None: ...
+
 def find_head_end(
     data: bytes, scanned: int = 0, *, start_line_max: int = 8192, head_max: int = 65536
 ) -> tuple[int, int]:

@@ -276,7 +276,7 @@ def test_request_timeout() -> None:
         started = time.monotonic()
         client.send(GET)
         assert reason_of(client, 504) == "request_timeout"
-        assert time.monotonic() - started >= 0.1
+        assert time.monotonic() - started >= 0.099  # timers go by whole milliseconds
         client.send(GET)
         assert reason_of(client, 504) == "request_timeout"
         client.close()

@@ -202,6 +202,7 @@ APPENDED = b"transfer-encoding: chunked"
         (b"HTTP/1.1 200 OK", (LENGTH,), "HEAD", 1, "none", [LENGTH]),
         (b"HTTP/1.1 200 OK", (CHUNKED,), "HEAD", 1, "none", []),
         (b"HTTP/1.1 200 OK", (LENGTH,), "CONNECT", 1, "none", []),
+        (b"HTTP/1.1 200 OK", (CHUNKED,), "CONNECT", 1, "none", []),
         (b"HTTP/1.1 204 No", (), "GET", 1, "none", []),
         (b"HTTP/1.1 204 No", (b"Content-Length: 0",), "GET", 1, "none", [b"Content-Length: 0"]),
         (b"HTTP/1.1 304 No", (LENGTH,), "GET", 1, "none", [LENGTH]),
