@@ -8,17 +8,16 @@ from fastmesh._core.accounting cimport account_exchange
 from fastmesh._core.balancer cimport choice_t, load_observe, load_t, subset_panics, subset_pick
 from fastmesh._core.buffers cimport buffer_data, buffer_give, buffer_take
 from fastmesh._core.forwarding cimport (
-    FORWARDING_ROOM_BYTES,
     FORWARDING_ROOM_FIELDS,
     REQUEST_ID_BYTES,
     forward_request,
+    forward_request_room,
     forwarding_t,
 )
 from fastmesh._core.headers cimport (
     FRAMING_CHUNKED,
     FRAMING_LENGTH,
     FRAMING_NONE,
-    HEADER_X_FORWARDED_FOR,
     METHOD_DELETE,
     METHOD_GET,
     METHOD_HEAD,
@@ -27,7 +26,6 @@ from fastmesh._core.headers cimport (
     METHOD_TRACE,
     head_copy,
     header_t,
-    headers_find,
 )
 from fastmesh._core.limiter cimport limiter_take
 from fastmesh._core.live cimport (
@@ -104,9 +102,7 @@ cdef exchange_t* exchange_new(connection_t* downstream) noexcept nogil:
 cdef int exchange_set_request(exchange_t* exchange, const head_t* head) noexcept nogil:
     """Table first, then the text, in one buffer: it lives as long as the exchange, for a second try and for the log."""
     cdef size_t capacity = head.count + FORWARDING_ROOM_FIELDS
-    cdef size_t text_cap = head.text_len + FORWARDING_ROOM_BYTES
-    if headers_find(<head_t*>head, HEADER_X_FORWARDED_FOR) != NULL:
-        text_cap += head.text_len       # they are merged into one, behind the text
+    cdef size_t text_cap = head.text_len + forward_request_room(head)
     exchange.block = buffer_take(exchange.worker, capacity * sizeof(header_t) + text_cap)
     if exchange.block == NULL:
         return -1
