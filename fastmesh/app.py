@@ -10,6 +10,7 @@ from collections.abc import Coroutine, Iterable, Iterator
 from pathlib import Path
 
 from fastmesh import __version__, wire
+from fastmesh._core.engine import LIVE_KINDS
 from fastmesh._core.shared import SharedMemory
 from fastmesh.admin import AdminServer, Api
 from fastmesh.config import CompileCache, Config, LoadResult, compile_snapshot, names_to_resolve
@@ -302,6 +303,7 @@ def control_figures(state: State, checker: HealthChecker, log_sink: LogSink) -> 
         last_applied_unix_s=state.history.last_applied_s,
         config_errors=len(state.problems) + bool(state.error),
         worker_restarts=sum(worker.restarts for worker in state.workers),
+        live_kinds=LIVE_KINDS,
         services=services,
         endpoints=endpoints,
         log_lines_written=log_sink.lines_written,

@@ -38,18 +38,59 @@ cdef enum:
     LENGTH_DIGITS_MAX = 19      # of INT64_MAX
 
 
+cdef extern from *:
+    """
+    /* Bytes [1, length), 16 at a time: 1 where a CR has no LF or an LF no CR, 2 where there is a control character
+       other than HTAB, CR and LF. Where there is no SSE2, the loop is left to the compiler. */
+    #include <stdint.h>
+    #include <stddef.h>
+    static inline uint8_t flaws_of(const uint8_t* text, size_t from, size_t to) {
+        uint8_t line_end = 0, control = 0;
+        for (size_t i = from; i < to; i++) {
+            line_end |= (text[i - 1] == 13) ^ (text[i] == 10);
+            control |= ((text[i] < 32) & (text[i] != 9) & (text[i] != 10) & (text[i] != 13)) | (text[i] == 127);
+        }
+        return line_end | control << 1;
+    }
+    #ifdef __SSE2__
+    #include <emmintrin.h>
+    static inline uint8_t find_flaws(const uint8_t* text, size_t length) {
+        const __m128i tab = _mm_set1_epi8(9), lf = _mm_set1_epi8(10), cr = _mm_set1_epi8(13);
+        const __m128i last = _mm_set1_epi8(31), del = _mm_set1_epi8(127);
+        __m128i line_end = _mm_setzero_si128(), control = _mm_setzero_si128();
+        if (length < 17)
+            return flaws_of(text, 1, length);
+        for (size_t i = 1;; i += 16) {
+            if (i > length - 16)
+                i = length - 16;            /* the last block may overlap the one before */
+            __m128i now = _mm_loadu_si128((const __m128i*)(text + i));
+            __m128i before = _mm_loadu_si128((const __m128i*)(text + i - 1));
+            __m128i is_lf = _mm_cmpeq_epi8(now, lf);
+            __m128i is_white = _mm_or_si128(_mm_or_si128(is_lf, _mm_cmpeq_epi8(now, cr)), _mm_cmpeq_epi8(now, tab));
+            __m128i is_low = _mm_cmpeq_epi8(_mm_min_epu8(now, last), now);
+            line_end = _mm_or_si128(line_end, _mm_xor_si128(_mm_cmpeq_epi8(before, cr), is_lf));
+            control = _mm_or_si128(control, _mm_andnot_si128(is_white, is_low));
+            control = _mm_or_si128(control, _mm_cmpeq_epi8(now, del));
+            if (i == length - 16)
+                break;
+        }
+        return (_mm_movemask_epi8(line_end) != 0) | (_mm_movemask_epi8(control) != 0) << 1;
+    }
+    #else
+    #define find_flaws(text, length) flaws_of(text, 1, length)
+    #endif
+    """
+    uint8_t find_flaws_from_second "find_flaws" (const uint8_t* text, size_t length) noexcept nogil
+
+
 cdef uint8_t http1_find_flaws(const char* data, size_t length) noexcept nogil:
     # One pass of vector code over a whole head, so that the fields need no look at each byte.
-    cdef const uint8_t* text = <const uint8_t*>data
-    cdef uint8_t line_end = text[0] == 10
-    cdef uint8_t control = 0
-    cdef size_t i
-    for i in range(1, length):
-        line_end |= (text[i - 1] == 13) ^ (text[i] == 10)
-        control |= ((text[i] < 32) & (text[i] != 9) & (text[i] != 10) & (text[i] != 13)) | (text[i] == 127)
-    if control and memchr(data, 0, length) != NULL:
-        line_end = 1
-    return (HTTP1_FLAW_LINE_END if line_end else 0) | (HTTP1_FLAW_CONTROL if control else 0)
+    cdef uint8_t flaws = find_flaws_from_second(<const uint8_t*>data, length)
+    if data[0] == 10 or data[0] == 0:
+        flaws |= HTTP1_FLAW_LINE_END
+    if flaws & HTTP1_FLAW_CONTROL and memchr(data, 0, length) != NULL:
+        flaws |= HTTP1_FLAW_LINE_END
+    return flaws
 
 
 cdef bint http1_has_control(const char* at, const char* end) noexcept nogil:
