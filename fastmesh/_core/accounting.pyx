@@ -59,7 +59,11 @@ cdef void append_line(exchange_t* exchange, uint64_t duration_us, uint64_t upstr
     for i in range(exchange.downstream.peer_len):
         is_v6 = is_v6 or exchange.downstream.peer[i] == c":"
     snprintf(
-        client, CLIENT_TEXT_BYTES, V6_FORM if is_v6 else V4_FORM, exchange.downstream.peer, exchange.downstream.peer_port
+        client,
+        CLIENT_TEXT_BYTES,
+        V6_FORM if is_v6 else V4_FORM,
+        exchange.downstream.peer,
+        exchange.downstream.peer_port,
     )
     record.started_unix_us = (exchange.begun_ns + worker.unix_offset_ns) // 1000
     record.duration_us = duration_us
@@ -77,7 +81,9 @@ cdef void append_line(exchange_t* exchange, uint64_t duration_us, uint64_t upstr
     record.status = exchange.status
     record.retries = exchange.retries
     record.response_version_minor = exchange.request.version_minor
-    length = access_format(exchange.tables.log_format, &record, worker.log + worker.log_len, LOG_ROOM_BYTES - worker.log_len)
+    length = access_format(
+        exchange.tables.log_format, &record, worker.log + worker.log_len, LOG_ROOM_BYTES - worker.log_len
+    )
     if length == 0:
         worker.stats.log_dropped += 1
         return

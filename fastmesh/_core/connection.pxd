@@ -18,7 +18,8 @@ cdef enum read_result_t:
 cdef connection_t* connection_new(worker_t* worker, int fd, const io_events_t* events, uint8_t state) noexcept nogil
 # Receive once. > 0: that many bytes are now at *data, what had been kept included; else a read_result_t.
 cdef int64_t connection_read(connection_t* connection, char** data, uint64_t* room) noexcept nogil
-# The first `consumed` of `length` bytes at `data` (from connection_read or connection.input) are done with; the rest is kept. -1: no memory.
+# The first `consumed` of `length` bytes at `data` (from connection_read or connection.input) are done with; the rest is
+# kept. -1: no memory.
 cdef int connection_keep(connection_t* connection, char* data, size_t consumed, size_t length) noexcept nogil
 # Room for `size` more bytes of output in one piece; then say how many it became. NULL: nobody reads any more, or no
 # memory (the connection then breaks, and its codec hears of it).

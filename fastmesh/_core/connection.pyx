@@ -11,7 +11,7 @@ copied into a buffer of the connection's own. So an idle connection holds no buf
                        (each may go to CLOSED at once)
 """
 
-from libc.errno cimport EAGAIN, ECONNRESET, EPIPE
+from libc.errno cimport EAGAIN, ECONNRESET
 from libc.stdlib cimport calloc, free
 from libc.string cimport memcpy, memmove
 

@@ -1,4 +1,4 @@
-"""The data plane of one worker: an epoll set of its own that carries the traffic, driven from the worker's event loop."""
+"""The data plane of one worker: an epoll set of its own that carries the traffic, driven from the event loop."""
 
 from typing import final
 
@@ -7,7 +7,7 @@ from fastmesh._core.tables import Tables
 from fastmesh.snapshot import Endpoint, Snapshot
 
 LIVE_KINDS: tuple[str, ...]
-"""The kinds of live objects that are counted, by index in the worker's shared gauges; all are 0 when nothing goes on."""
+"""The kinds of live objects, by index in the worker's shared gauges; all are 0 when nothing goes on."""
 
 @final
 class Engine:
@@ -24,16 +24,20 @@ class Engine:
         """Begin to compile a snapshot; call `Tables.step` until it is True, then `install`."""
 
     def install(self, tables: Tables) -> None:
-        """Swap: requests that begin from now on are served by these tables. Raises ValueError if they are incomplete."""
+        """Swap: requests that begin from now on are served by these. Raises ValueError if they are incomplete."""
 
     def update_endpoints(self, service_id: int, endpoints: tuple[Endpoint, ...]) -> None:
         """Replace the endpoints of a service (discovery). Unknown services are ignored."""
 
     def add_listener(self, listener_id: int, fd: int) -> None:
-        """Accept on a listening socket; the engine owns `fd` from now on. The listener must be in the tables. Raises OSError, ValueError."""
+        """Accept on a listening socket, which the engine owns from now on. A listener that has one moves to it; its
+        connections stay. Raises ValueError when the listener is not in the tables, OSError.
+        """
 
     def remove_listener(self, listener_id: int, deadline_ms: int) -> None:
-        """Stop accepting there; idle connections close now, exchanges finish, what is left at the deadline is closed."""
+        """Stop accepting there. Idle connections close now, exchanges finish; what is left after `deadline_ms` (from
+        now) is closed.
+        """
 
     def drain(self, deadline_ms: int) -> None:
         """The same for every listener."""

@@ -1,9 +1,9 @@
-"""The data plane of one worker: an epoll set of its own that carries the traffic, driven from the worker's event loop."""
+"""The data plane of one worker: an epoll set of its own that carries the traffic, driven from the event loop."""
 
 import os
 
 from libc.errno cimport errno
-from libc.stdint cimport UINT64_MAX, int64_t, uint32_t, uint64_t
+from libc.stdint cimport UINT64_MAX, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free, malloc
 from libc.string cimport memset
 
@@ -196,7 +196,11 @@ cdef class Engine:
     def add_listener(self, uint32_t listener_id, int fd):
         cdef int result
         self.check_open()
-        if self.worker.tables == NULL or not any(one.id == listener_id for one in self.generations[len(self.generations) - 1].snapshot.listeners):
+        cdef bint is_known = False
+        if self.generations:
+            listeners = self.generations[len(self.generations) - 1].snapshot.listeners
+            is_known = any(one.id == listener_id for one in listeners)
+        if not is_known:
             raise ValueError(f"listener {listener_id} is not in the tables")
         rounds_read_time(&self.worker)
         result = listener_add(&self.worker, listener_id, fd)

@@ -36,7 +36,9 @@ cdef void exchange_response_body(exchange_t* exchange, const char* data, size_t 
 # The upstream connection has been let go of before (except in a tunnel).
 cdef void exchange_response_end(exchange_t* exchange, head_t* trailers) noexcept nogil
 # The upstream connection is gone. `is_stale`: it had been reused, and not one byte of an answer had come.
-cdef void exchange_upstream_failed(exchange_t* exchange, uint8_t reason, const char* detail, bint is_stale) noexcept nogil
+cdef void exchange_upstream_failed(
+    exchange_t* exchange, uint8_t reason, const char* detail, bint is_stale
+) noexcept nogil
 cdef void exchange_upstream_drained(exchange_t* exchange) noexcept nogil
 
 cdef void exchange_on_timer(exchange_t* exchange) noexcept nogil

@@ -1,19 +1,13 @@
 """One request and its response, from its head to its log line. Reads as the pipeline, in order."""
 
-from libc.stdint cimport int32_t, uint8_t, uint32_t, uint64_t
+from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport free, malloc
 from libc.string cimport memset
 
 from fastmesh._core.accounting cimport account_exchange
-from fastmesh._core.balancer cimport choice_t, load_observe, load_t, subset_panics, subset_pick
+from fastmesh._core.balancer cimport choice_t, load_observe, load_t, subset_panics, subset_pick, subset_t
 from fastmesh._core.buffers cimport buffer_data, buffer_give, buffer_take
-from fastmesh._core.forwarding cimport (
-    FORWARDING_ROOM_FIELDS,
-    REQUEST_ID_BYTES,
-    forward_request,
-    forward_request_room,
-    forwarding_t,
-)
+from fastmesh._core.forwarding cimport FORWARDING_ROOM_FIELDS, forward_request_room
 from fastmesh._core.headers cimport (
     FRAMING_CHUNKED,
     FRAMING_LENGTH,
@@ -27,7 +21,6 @@ from fastmesh._core.headers cimport (
     head_copy,
     header_t,
 )
-from fastmesh._core.limiter cimport limiter_take
 from fastmesh._core.live cimport (
     CONNECTION_OPEN,
     EXCHANGE_BAD,
@@ -42,10 +35,7 @@ from fastmesh._core.live cimport (
     EXCHANGE_TUNNEL,
     LIVE_EXCHANGE,
     TIMER_EXCHANGE,
-    destination_t,
     endpoint_t,
-    limit_entry_t,
-    route_entry_t,
     service_entry_t,
     worker_t,
 )
@@ -60,15 +50,13 @@ from fastmesh._core.reason cimport (
     REASON_DOWNSTREAM_STALLED,
     REASON_NO_ENDPOINT,
     REASON_NO_ROUTE,
-    REASON_OVERLOADED,
     REASON_POOL_EXHAUSTED,
-    REASON_RATE_LIMITED,
     REASON_REQUEST_TIMEOUT,
     REASON_UPSTREAM_STALLED,
 )
-from fastmesh._core.request_id cimport request_id_write
-from fastmesh._core.request_key cimport request_key_hash, request_key_secret_hash
-from fastmesh._core.router cimport router_match
+from fastmesh._core.request_key cimport request_key_hash
+from fastmesh._core.stage_filter cimport filter_request
+from fastmesh._core.stage_route cimport find_route
 from fastmesh._core.timer_wheel cimport wheel_cancel, wheel_set
 
 cdef enum:
@@ -122,85 +110,7 @@ cdef inline bint has_body(const exchange_t* exchange) noexcept nogil:
     )
 
 
-# ---- route
-
-
-cdef destination_t* choose_destination(route_entry_t* route) noexcept nogil:
-    """Smooth weighted rotation: exact over each run of weight_sum requests."""
-    cdef destination_t* best = NULL
-    cdef destination_t* one
-    cdef uint32_t i
-    if route.destination_count == 1:
-        return &route.destinations[0]
-    for i in range(route.destination_count):
-        one = &route.destinations[i]
-        one.rotation += one.weight
-        if one.weight and (best == NULL or one.rotation > best.rotation):
-            best = one
-    if best != NULL:
-        best.rotation -= route.weight_sum
-    return best
-
-
-cdef bint find_route(exchange_t* exchange) noexcept nogil:
-    cdef uint32_t i
-    cdef int32_t index = router_match(exchange.tables.router, exchange.listener.index, &exchange.request)
-    if index < 0:
-        return False
-    exchange.route = &exchange.tables.routes[index]
-    exchange.destination = choose_destination(exchange.route)
-    if exchange.destination == NULL:
-        return False
-    for i in range(exchange.route.listener_count):
-        if exchange.route.listener_indexes[i] == exchange.listener.index:
-            exchange.series = exchange.destination.series[i]
-    return True
-
-
-# ---- filter
-
-
-cdef bint within_limit(exchange_t* exchange, limit_entry_t* entry) noexcept nogil:
-    cdef uint64_t wait_ns
-    if entry == NULL:
-        return True
-    wait_ns = limiter_take(
-        &exchange.worker.shared.limiter,
-        &entry.limit,
-        request_key_secret_hash(exchange, &entry.key),
-        exchange.worker.now_ns,
-    )
-    if wait_ns == 0:
-        return True
-    exchange.retry_after_s = <uint32_t>(wait_ns // 1000000000) + 1
-    return False
-
-
-cdef uint8_t filter_request(exchange_t* exchange) noexcept nogil:
-    """REASON_NONE to go on."""
-    if not within_limit(exchange, exchange.listener.limit):
-        return REASON_RATE_LIMITED
-    if not within_limit(exchange, exchange.route.limit):
-        return REASON_RATE_LIMITED
-    if not within_limit(exchange, exchange.destination.service.limit):
-        return REASON_RATE_LIMITED
-    if exchange.listener.body_max_bytes and exchange.request.framing == FRAMING_LENGTH and exchange.request.content_length > exchange.listener.body_max_bytes:
-        return REASON_BODY_TOO_LARGE
-    return 0
-
-
-cdef int rewrite_request(exchange_t* exchange) noexcept nogil:
-    cdef char[REQUEST_ID_BYTES] request_id
-    cdef forwarding_t forwarding
-    forwarding.client = exchange.downstream.peer
-    forwarding.client_len = exchange.downstream.peer_len
-    forwarding.scheme = b"http"
-    forwarding.scheme_len = 4
-    forwarding.trusted_hops = exchange.listener.trusted_hops
-    forwarding.via = exchange.listener.via
-    forwarding.via_len = exchange.listener.via_len
-    request_id_write(&exchange.worker.random, request_id)
-    return forward_request(&exchange.request, &forwarding, request_id)
+# ---- route, filter
 
 
 cdef void exchange_begin(exchange_t* exchange) noexcept nogil:
@@ -213,10 +123,7 @@ cdef void exchange_begin(exchange_t* exchange) noexcept nogil:
         return
     reason = filter_request(exchange)
     if reason:
-        answer(exchange, reason, b"")
-        return
-    if rewrite_request(exchange) < 0:
-        answer(exchange, REASON_OVERLOADED, b"no room for the forwarding headers")
+        answer(exchange, reason, exchange.detail)
         return
     set_timer(exchange)
     attempt(exchange, NULL, False)
@@ -269,6 +176,7 @@ cdef inline bint can_send_twice(exchange_t* exchange) noexcept nogil:
 cdef void attempt(exchange_t* exchange, const load_t* avoid, bint only_new) noexcept nogil:
     cdef worker_t* worker = exchange.worker
     cdef service_entry_t* service = exchange.destination.service
+    cdef subset_t* subset = service.subsets[exchange.destination.subset_index]
     cdef int result = POOL_OK
     cdef int error = 0
     cdef choice_t choice
@@ -276,13 +184,13 @@ cdef void attempt(exchange_t* exchange, const load_t* avoid, bint only_new) noex
     choice.key_hash = request_key_hash(exchange, &service.hash_key)
     choice.now_ns = worker.now_ns
     choice.avoid = avoid
-    if service.subsets[exchange.destination.subset_index] != NULL:
-        load = subset_pick(service.subsets[exchange.destination.subset_index], &choice, &worker.random, worker.shared.health_generation[0])
+    if subset != NULL:
+        load = subset_pick(subset, &choice, &worker.random, worker.shared.health_generation[0])
     if load == NULL:
         unset_endpoint(exchange)
         answer(exchange, REASON_NO_ENDPOINT, b"")
         return
-    if subset_panics(service.subsets[exchange.destination.subset_index]):
+    if subset_panics(subset):
         service.stats.panics += 1
     set_endpoint(exchange, <endpoint_t*>load)
     exchange.upstream = pool_take(
@@ -324,10 +232,11 @@ cdef bint exchange_takes_body(exchange_t* exchange) noexcept nogil:
 
 
 cdef bint exchange_request_body(exchange_t* exchange, const char* data, size_t length) noexcept nogil:
+    cdef uint64_t most = exchange.listener.body_max_bytes
     exchange.bytes_in += length
     exchange.activity_ms = exchange.worker.now_ms
     exchange.flags |= EXCHANGE_BODY_SENT
-    if exchange.listener.body_max_bytes and exchange.bytes_in > exchange.listener.body_max_bytes and not exchange.flags & EXCHANGE_TUNNEL:
+    if most and exchange.bytes_in > most and not exchange.flags & EXCHANGE_TUNNEL:
         fail(exchange, REASON_BODY_TOO_LARGE, b"")
         return False
     exchange.upstream.client.body(exchange, data, length)
@@ -428,15 +337,23 @@ cdef bint try_again(exchange_t* exchange, uint8_t reason, bint is_stale) noexcep
     return True
 
 
-cdef void exchange_upstream_failed(exchange_t* exchange, uint8_t reason, const char* detail, bint is_stale) noexcept nogil:
-    cdef uint64_t since_ns
+cdef void blame_endpoint(exchange_t* exchange) noexcept nogil:
+    cdef uint64_t now_ns = exchange.worker.now_ns
+    if exchange.endpoint == NULL:
+        return
+    exchange.endpoint.stats.failures += 1
+    load_observe(
+        &exchange.endpoint.load, now_ns - (exchange.sent_ns if exchange.sent_ns else exchange.begun_ns), True, now_ns
+    )
+
+
+cdef void exchange_upstream_failed(
+    exchange_t* exchange, uint8_t reason, const char* detail, bint is_stale
+) noexcept nogil:
     exchange.upstream = NULL
     if try_again(exchange, reason, is_stale):
         return
-    if exchange.endpoint != NULL:
-        since_ns = exchange.worker.now_ns - (exchange.sent_ns if exchange.sent_ns else exchange.begun_ns)
-        load_observe(&exchange.endpoint.load, since_ns, True, exchange.worker.now_ns)
-        exchange.endpoint.stats.failures += 1
+    blame_endpoint(exchange)
     fail(exchange, reason, detail)
 
 
@@ -508,11 +425,12 @@ cdef void exchange_on_timer(exchange_t* exchange) noexcept nogil:
         fail(exchange, REASON_DOWNSTREAM_STALLED, b"")
     elif not exchange.flags & EXCHANGE_REQUEST_COMPLETE and exchange_takes_body(exchange):
         fail(exchange, REASON_BODY_TIMEOUT, b"")
+    elif exchange.flags & EXCHANGE_RESPONSE_STARTED:
+        blame_endpoint(exchange)
+        fail(exchange, REASON_UPSTREAM_STALLED, b"")
     else:
-        if exchange.endpoint != NULL:
-            exchange.endpoint.stats.failures += 1
-            load_observe(&exchange.endpoint.load, exchange.worker.now_ns - exchange.begun_ns, True, exchange.worker.now_ns)
-        fail(exchange, REASON_UPSTREAM_STALLED if exchange.flags & EXCHANGE_RESPONSE_STARTED else REASON_REQUEST_TIMEOUT, b"")
+        blame_endpoint(exchange)
+        fail(exchange, REASON_REQUEST_TIMEOUT, b"")
 
 
 # ---- log, and the end

@@ -3,7 +3,7 @@
 The phases of the input (http1_phase_t):
 
     HEAD -> HEAD                                                       1xx
-    HEAD -> BODY_LENGTH | BODY_CHUNKED | BODY_CLOSE -> (complete)      then the connection goes back to the pool, or ends
+    HEAD -> BODY_LENGTH | BODY_CHUNKED | BODY_CLOSE -> (complete)      then the connection is pooled, or ends
     HEAD -> (complete)                                                 no body
     HEAD -> TUNNEL -> COMPLETE                                         after 101
 """
@@ -11,7 +11,7 @@ The phases of the input (http1_phase_t):
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 from libc.string cimport memset, strerror
 
-from fastmesh._core.buffers cimport buffer_data, buffer_give
+from fastmesh._core.buffers cimport buffer_give
 from fastmesh._core.connection cimport (
     READ_END,
     READ_MIN_BYTES,
@@ -142,11 +142,11 @@ cdef void on_input(connection_t* connection) noexcept nogil:
     cdef char* data
     cdef uint64_t room
     cdef int64_t got
-    cdef int turn
+    cdef int _
     if exchange == NULL:
         pool_discard(connection)        # idle: whatever comes now is not for anyone
         return
-    for turn in range(READS_PER_TURN):
+    for _ in range(READS_PER_TURN):
         if not connection.io & IO_READABLE or connection.http1.phase == HTTP1_COMPLETE:
             return
         if exchange.downstream.server.blocked(exchange):
@@ -370,8 +370,10 @@ cdef void on_broken(connection_t* connection, int error) noexcept nogil:
         connection.exchange = NULL
         pool_discard(connection)
         exchange_upstream_failed(exchange, REASON_UPSTREAM_RESET, strerror(error), False)
+    elif connection.http1.phase == HTTP1_HEAD:
+        failed(connection, REASON_UPSTREAM_RESET, strerror(error))
     else:
-        failed(connection, REASON_UPSTREAM_RESET if connection.http1.phase == HTTP1_HEAD else REASON_UPSTREAM_TRUNCATED, strerror(error))
+        failed(connection, REASON_UPSTREAM_TRUNCATED, strerror(error))
 
 
 cdef void on_deadline(connection_t* connection) noexcept nogil:

@@ -24,9 +24,7 @@ def find_head_end(
 def skip_empty_lines(data: bytes) -> int:
     """Bytes of the at most two empty lines in front of a request (RFC 9112 2.2)."""
 
-def parse_request(
-    data: bytes, *, start_line_max: int = 8192, head_max: int = 65536, header_max: int = 100
-) -> Head:
+def parse_request(data: bytes, *, start_line_max: int = 8192, head_max: int = 65536, header_max: int = 100) -> Head:
     """Parse a whole request head, its empty line included. Raises ParseError."""
 
 def parse_response(

@@ -11,7 +11,7 @@ When an exchange ends before its request has (an early answer), the rest of the 
 limit; beyond it the connection closes.
 """
 
-from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
+from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 from libc.string cimport memset
 
 from fastmesh._core.buffers cimport buffer_data
@@ -19,13 +19,11 @@ from fastmesh._core.connection cimport (
     READ_END,
     READ_NOTHING,
     connection_close,
-    connection_commit,
     connection_finish,
     connection_flush,
     connection_is_blocked,
     connection_keep,
     connection_read,
-    connection_reserve,
     connection_set_deadline,
     connection_shut,
     connection_wake,
@@ -41,13 +39,11 @@ from fastmesh._core.exchange cimport (
     exchange_set_request,
     exchange_takes_body,
 )
-from fastmesh._core.forwarding cimport forward_response, forwarding_t
 from fastmesh._core.headers cimport (
     FRAMING_CHUNKED,
     FRAMING_CLOSE,
     FRAMING_LENGTH,
     FRAMING_NONE,
-    HEAD_EXPECT_CONTINUE,
     HEAD_KEEP_ALIVE,
     head_t,
 )
@@ -64,11 +60,10 @@ from fastmesh._core.http1_parser cimport (
     http1_parse_trailers,
     http1_skip_empty_lines,
 )
-from fastmesh._core.http1_writer cimport http1_head_bound, http1_write_response
+from fastmesh._core.http1_response cimport http1_send_informational, http1_send_response_head
 from fastmesh._core.live cimport (
     CONNECTION_OPEN,
     EXCHANGE_BAD,
-    EXCHANGE_REQUEST_COMPLETE,
     HTTP1_BODY_CHUNKED,
     HTTP1_BODY_LENGTH,
     HTTP1_COMPLETE,
@@ -78,6 +73,7 @@ from fastmesh._core.live cimport (
     IO_READABLE,
     exchange_t,
     http1_t,
+    listener_entry_t,
     worker_t,
 )
 from fastmesh._core.reason cimport (
@@ -102,11 +98,11 @@ cdef void on_input(connection_t* connection) noexcept nogil:
     cdef char* data
     cdef uint64_t room
     cdef int64_t got
-    cdef int turn
+    cdef int _
     if connection.input != NULL and wants_input(connection):
         data = buffer_data(connection.input) + connection.input.begin
         consume(connection, data, connection.input.end - connection.input.begin)
-    for turn in range(READS_PER_TURN):
+    for _ in range(READS_PER_TURN):
         if connection.state != CONNECTION_OPEN or not connection.io & IO_READABLE or not wants_input(connection):
             return
         got = connection_read(connection, &data, &room)
@@ -187,19 +183,20 @@ cdef size_t process_head(connection_t* connection, char* data, size_t length) no
     cdef ssize_t head_length
     cdef int error
     cdef head_t head
+    cdef listener_entry_t* entry = connection.listener.entry
     if connection.exchange != NULL:
         return 0                        # pipelined: its turn comes
-    if connection.listener.entry == NULL:
+    if entry == NULL:
         connection_finish(connection, True)
         return length
     skipped = http1_skip_empty_lines(data, length)
     if skipped == length:
         return skipped
-    head_length = http1_find_head_end(data + skipped, length - skipped, &http1.scanned, &connection.listener.entry.limits)
+    head_length = http1_find_head_end(data + skipped, length - skipped, &http1.scanned, &entry.limits)
     if head_length == 0:
         if not http1.in_message:
             http1.in_message = 1
-            connection_set_deadline(connection, worker.now_ms + connection.listener.entry.head_timeout_ms)
+            connection_set_deadline(connection, worker.now_ms + entry.head_timeout_ms)
         return skipped
     http1.scanned = 0
     if head_length < 0:
@@ -208,7 +205,7 @@ cdef size_t process_head(connection_t* connection, char* data, size_t length) no
     memset(&head, 0, sizeof(head))
     head.headers = worker.scratch_headers
     head.capacity = SCRATCH_HEADERS
-    error = http1_parse_request(data + skipped, <size_t>head_length, &connection.listener.entry.limits, &head)
+    error = http1_parse_request(data + skipped, <size_t>head_length, &entry.limits, &head)
     if error < 0:
         refuse(connection, error)
         return length
@@ -365,7 +362,9 @@ cdef void end_with_trailers(connection_t* connection) noexcept nogil:
     memset(&trailers, 0, sizeof(trailers))
     trailers.headers = connection.worker.scratch_headers
     trailers.capacity = SCRATCH_HEADERS
-    error = http1_parse_trailers(http1.chunked.trailer, http1.chunked.trailer_len, &connection.exchange.listener.limits, &trailers)
+    error = http1_parse_trailers(
+        http1.chunked.trailer, http1.chunked.trailer_len, &connection.exchange.listener.limits, &trailers
+    )
     if error < 0:
         fail_body(connection, error)
     else:
@@ -383,57 +382,6 @@ cdef size_t process_tunnel(connection_t* connection, char* data, size_t length) 
 
 
 # ---- output
-
-
-cdef void write_head(exchange_t* exchange, head_t* head) noexcept nogil:
-    cdef connection_t* connection = exchange.downstream
-    cdef size_t bound = http1_head_bound(head)
-    cdef char* out = connection_reserve(connection, bound)
-    if out != NULL:
-        connection_commit(connection, http1_write_response(head, out))
-
-
-cdef forwarding_t forwarding_of(exchange_t* exchange) noexcept nogil:
-    cdef forwarding_t forwarding
-    memset(&forwarding, 0, sizeof(forwarding))
-    forwarding.via = exchange.listener.via
-    forwarding.via_len = exchange.listener.via_len
-    return forwarding
-
-
-cdef void send_informational(exchange_t* exchange, head_t* head) noexcept nogil:
-    cdef forwarding_t forwarding = forwarding_of(exchange)
-    if exchange.request.version_minor == 0:
-        return                          # HTTP/1.0 knows no 1xx (RFC 9110 15.2)
-    if forward_response(head, &forwarding, exchange.request.method_id, 1, True) == 0:
-        write_head(exchange, head)
-
-
-cdef bint keeps_alive(exchange_t* exchange, head_t* head) noexcept nogil:
-    if not exchange.downstream.http1.keep_alive or exchange.flags & EXCHANGE_BAD:
-        return False
-    if exchange.request.version_minor == 0 and (head.framing == FRAMING_CHUNKED or head.framing == FRAMING_CLOSE):
-        return False                    # only the end of the connection can end this body
-    # A client that waits for 100 may or may not send its body now: where the next request begins is unknown.
-    return exchange.flags & EXCHANGE_REQUEST_COMPLETE or not exchange.request.flags & HEAD_EXPECT_CONTINUE
-
-
-cdef void send_head(exchange_t* exchange, head_t* head, bint is_end) noexcept nogil:
-    cdef connection_t* connection = exchange.downstream
-    cdef http1_t* http1 = &connection.http1
-    cdef forwarding_t forwarding = forwarding_of(exchange)
-    if head.status == 101:
-        http1.keep_alive = 0
-        http1.phase = HTTP1_TUNNEL
-        forward_response(head, &forwarding, exchange.request.method_id, 1, True)
-        write_head(exchange, head)
-        http1.out_framing = FRAMING_CLOSE
-        connection_wake(connection)
-        return
-    http1.keep_alive = keeps_alive(exchange, head)
-    forward_response(head, &forwarding, exchange.request.method_id, exchange.request.version_minor, http1.keep_alive)
-    http1.out_framing = head.framing
-    write_head(exchange, head)
 
 
 cdef void send_body(exchange_t* exchange, const char* data, size_t length) noexcept nogil:
@@ -526,8 +474,8 @@ HTTP1_SERVER.events.on_input = on_input
 HTTP1_SERVER.events.on_drained = on_drained
 HTTP1_SERVER.events.on_broken = on_broken
 HTTP1_SERVER.events.on_deadline = on_deadline
-HTTP1_SERVER.informational = send_informational
-HTTP1_SERVER.head = send_head
+HTTP1_SERVER.informational = http1_send_informational
+HTTP1_SERVER.head = http1_send_response_head
 HTTP1_SERVER.body = send_body
 HTTP1_SERVER.end = send_end
 HTTP1_SERVER.abort = abort_response

@@ -5,7 +5,7 @@ from fastmesh._core.live cimport connection_t, listener_t, worker_t
 
 # NULL that is configured and not being removed.
 cdef listener_t* listener_find(worker_t* worker, uint32_t listener_id) noexcept nogil
-# Accept on `fd`, which is owned from now on. A listener of this id moves to it; its connections stay. -errno on failure.
+# Accept on `fd`, owned from now on. A listener of this id moves to it; its connections stay. -errno on failure.
 cdef int listener_add(worker_t* worker, uint32_t listener_id, int fd) noexcept nogil
 # Find each listener's configuration in the worker's tables.
 cdef void listeners_bind(worker_t* worker) noexcept nogil

@@ -6,7 +6,7 @@ level-triggered and exclusive: the kernel wakes one worker for a connection, not
 
 from libc.errno cimport EAGAIN, EMFILE, ENFILE, ENOBUFS, ENOMEM, errno
 from libc.stdlib cimport calloc, free
-from libc.string cimport memcpy, memmove, strlen, strncmp
+from libc.string cimport memmove, strlen, strncmp
 
 from fastmesh._core.connection cimport connection_new, connection_set_deadline
 from fastmesh._core.http1_server cimport http1_server_drain
@@ -164,10 +164,10 @@ cdef void listener_accept(listener_t* listener) noexcept nogil:
     cdef sockaddr_storage address
     cdef socklen_t length
     cdef int fd
-    cdef int turn
+    cdef int _
     if listener.fd < 0 or listener.is_paused:
         return
-    for turn in range(ACCEPTS_PER_TURN):
+    for _ in range(ACCEPTS_PER_TURN):
         length = sizeof(address)
         fd = accept4(listener.fd, <sockaddr*>&address, &length, SOCK_NONBLOCK | SOCK_CLOEXEC)
         if fd >= 0:

@@ -95,7 +95,7 @@ cdef void send_local_answer(exchange_t* exchange) noexcept nogil:
     snprintf(number, sizeof(number), b"%d", length)
     add(&head, HEADER_CONTENT_LENGTH, b"content-length", number)
     add(&head, HEADER_OTHER, b"x-fastmesh-reason", reason_name(exchange.reason))
-    if exchange.retry_after_s == 0 and (exchange.reason == REASON_OVERLOADED or exchange.reason == REASON_POOL_EXHAUSTED):
+    if exchange.reason == REASON_OVERLOADED or exchange.reason == REASON_POOL_EXHAUSTED:
         exchange.retry_after_s = 1
     if exchange.retry_after_s:
         snprintf(number, sizeof(number), b"%u", exchange.retry_after_s)

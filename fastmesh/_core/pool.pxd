@@ -20,7 +20,16 @@ cdef void endpoint_retire(worker_t* worker, endpoint_t* endpoint) noexcept nogil
 
 # A connection from the pool, or one that is being opened. `must_be_sure`: the request cannot be sent twice, so a
 # pooled connection is asked whether it is still alive, however fresh. `only_new`: leave the pool alone.
-cdef connection_t* pool_take(worker_t* worker, endpoint_t* endpoint, const service_entry_t* service, const client_codec_t* codec, bint must_be_sure, bint only_new, int* result, int* error) noexcept nogil
+cdef connection_t* pool_take(
+    worker_t* worker,
+    endpoint_t* endpoint,
+    const service_entry_t* service,
+    const client_codec_t* codec,
+    bint must_be_sure,
+    bint only_new,
+    int* result,
+    int* error,
+) noexcept nogil
 # An exchange is done with it and it is clean: keep it, or close it if it is too old or its endpoint is gone.
 cdef void pool_give(connection_t* connection, const service_entry_t* service) noexcept nogil
 # Close it, whether it is idle or in use.

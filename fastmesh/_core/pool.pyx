@@ -39,7 +39,6 @@ from fastmesh._core.sockets cimport (
     connect,
     recv,
     sockaddr,
-    sockaddr_storage,
     socket,
     socket_set_nodelay,
 )
@@ -179,7 +178,9 @@ cdef connection_t* take_idle(worker_t* worker, endpoint_t* endpoint, bint must_b
     return NULL
 
 
-cdef connection_t* open_new(worker_t* worker, endpoint_t* endpoint, const client_codec_t* codec, int* error) noexcept nogil:
+cdef connection_t* open_new(
+    worker_t* worker, endpoint_t* endpoint, const client_codec_t* codec, int* error
+) noexcept nogil:
     cdef connection_t* connection
     cdef int state = CONNECTION_OPEN
     cdef int fd = socket((<sockaddr*>&endpoint.address).sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0)
@@ -208,7 +209,16 @@ cdef connection_t* open_new(worker_t* worker, endpoint_t* endpoint, const client
     return connection
 
 
-cdef connection_t* pool_take(worker_t* worker, endpoint_t* endpoint, const service_entry_t* service, const client_codec_t* codec, bint must_be_sure, bint only_new, int* result, int* error) noexcept nogil:
+cdef connection_t* pool_take(
+    worker_t* worker,
+    endpoint_t* endpoint,
+    const service_entry_t* service,
+    const client_codec_t* codec,
+    bint must_be_sure,
+    bint only_new,
+    int* result,
+    int* error,
+) noexcept nogil:
     cdef connection_t* connection
     cdef uint64_t age
     result[0] = POOL_OK
@@ -244,7 +254,8 @@ cdef void pool_give(connection_t* connection, const service_entry_t* service) no
         return
     connection.idle_since_ms = worker.now_ms
     link_idle(connection)
-    connection_set_deadline(connection, worker.now_ms + service.pool_idle_timeout_ms if service.pool_idle_timeout_ms else 0)
+    if service.pool_idle_timeout_ms:
+        connection_set_deadline(connection, worker.now_ms + service.pool_idle_timeout_ms)
 
 
 cdef void pool_discard(connection_t* connection) noexcept nogil:

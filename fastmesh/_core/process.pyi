@@ -1,7 +1,7 @@
 """What a process asks of the kernel and the standard library does not offer."""
 
 def die_with_parent(signal: int) -> None:
-    """Have the kernel send `signal` to this process when its parent ends, even by SIGKILL; see prctl(2). Raises OSError.
+    """Have the kernel send `signal` to this process when its parent ends, even by SIGKILL (prctl(2)). Raises OSError.
 
     A parent that ended before the call sends nothing: compare `os.getppid()` afterwards.
     """

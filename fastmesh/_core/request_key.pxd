@@ -1,4 +1,4 @@
-"""The key by which a hash balancer chooses, or a rate limit counts: a header, a cookie, the client's address, the path."""
+"""The key by which a hash balancer chooses, or a rate limit counts: header, cookie, address of the client, path."""
 
 from libc.stdint cimport uint64_t
 from fastmesh._core.live cimport exchange_t, key_t

@@ -1,4 +1,4 @@
-"""The key by which a hash balancer chooses, or a rate limit counts: a header, a cookie, the client's address, the path."""
+"""The key by which a hash balancer chooses, or a rate limit counts: header, cookie, address of the client, path."""
 
 from fastmesh._core.hashing cimport keyed_hash, splitmix64, xxh64
 from fastmesh._core.headers cimport head_cookie, header_t, headers_find_name

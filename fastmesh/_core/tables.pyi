@@ -15,4 +15,4 @@ class Tables:
         """Whether nothing is left to do."""
 
     def step(self) -> bool:
-        """Work for about half a millisecond; True when the tables are complete. Raises ValueError on a broken snapshot."""
+        """Work for about half a millisecond; True when complete. Raises ValueError on a broken snapshot."""

@@ -3,7 +3,7 @@
 Live state is not in here: endpoints with their pools are found again by id, counters and buckets lie in shared memory.
 """
 
-from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
+from libc.stdint cimport uint32_t, uint64_t
 from libc.stdlib cimport calloc, free
 from libc.string cimport strcmp
 

@@ -49,6 +49,7 @@ CORE_WITH_IO = {
     "exchange",
     "http1_body",
     "http1_client",
+    "http1_response",
     "http1_server",
     "listener",
     "live",
@@ -58,6 +59,8 @@ CORE_WITH_IO = {
     "pool",
     "request_key",
     "rounds",
+    "stage_filter",
+    "stage_route",
     "sockets",
     "tables",
 }

@@ -148,7 +148,7 @@ def test_a_response_passes_without_what_belongs_to_the_connection(answering: Cal
         b"Proxy-Authenticate: Basic",
         b"X-Private: 1",
         b"X-Public: 2",
-        b"ETag: \"abc\"",
+        b'ETag: "abc"',
         b"Date: Sun, 06 Nov 1994 08:49:37 GMT",
         b"Server: something/1.0",
     )

@@ -457,7 +457,9 @@ def test_body_too_large_by_length_and_by_chunks() -> None:
         client = engine.connect()
         client.send(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 101\r\n\r\n" + b"x" * 101)
         assert reason_of(client, 413) == "body_too_large"
-        client.send(b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n" + b"40\r\n" + b"x" * 64 + b"\r\n")
+        client.send(
+            b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n" + b"40\r\n" + b"x" * 64 + b"\r\n"
+        )
         client.send(b"40\r\n" + b"x" * 64 + b"\r\n")
         assert reason_of(client, 413) == "body_too_large"
         client.close()
@@ -652,10 +654,13 @@ def test_descriptors_run_out_and_come_back() -> None:
 
 def test_odd_ends_of_connections_leave_nothing_alive() -> None:
     with proxied(serve(reply(b"x" * 100_000))) as (engine, _):
+        clients = 0
         for linger in (True, False):
             for length in range(0, len(POST), 7):
                 client = engine.connect()
+                clients += 1
                 client.send(POST[:length])
                 if linger:
                     client.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
                 client.close()
+        wait_until(lambda: engine.shared.listener(1).accepted == clients)

@@ -1,0 +1,38 @@
+"""The stage `route`: which route, and which of its destinations."""
+
+from libc.stdint cimport int32_t, uint32_t
+
+from fastmesh._core.live cimport destination_t, route_entry_t
+from fastmesh._core.router cimport router_match
+
+
+cdef destination_t* choose_destination(route_entry_t* route) noexcept nogil:
+    """Smooth weighted rotation: exact over each run of weight_sum requests."""
+    cdef destination_t* best = NULL
+    cdef destination_t* one
+    cdef uint32_t i
+    if route.destination_count == 1:
+        return &route.destinations[0]
+    for i in range(route.destination_count):
+        one = &route.destinations[i]
+        one.rotation += one.weight
+        if one.weight and (best == NULL or one.rotation > best.rotation):
+            best = one
+    if best != NULL:
+        best.rotation -= route.weight_sum
+    return best
+
+
+cdef bint find_route(exchange_t* exchange) noexcept nogil:
+    cdef uint32_t i
+    cdef int32_t index = router_match(exchange.tables.router, exchange.listener.index, &exchange.request)
+    if index < 0:
+        return False
+    exchange.route = &exchange.tables.routes[index]
+    exchange.destination = choose_destination(exchange.route)
+    if exchange.destination == NULL:
+        return False
+    for i in range(exchange.route.listener_count):
+        if exchange.route.listener_indexes[i] == exchange.listener.index:
+            exchange.series = exchange.destination.series[i]
+    return True
