@@ -315,6 +315,7 @@ cdef struct worker_t:
     int timer_fd
     uint8_t timer_source            # SOURCE_TIMER; what the timer's epoll event points to
     uint8_t is_draining
+    uint32_t is_compiling           # tables that are being compiled: the event loop's turns are wanted
     uint64_t now_ns                 # CLOCK_MONOTONIC, read once a round
     uint64_t now_ms
     uint64_t unix_offset_ns         # CLOCK_REALTIME - CLOCK_MONOTONIC

@@ -52,6 +52,7 @@ cdef Tables tables_begin(object owner, worker_t* worker, object snapshot):
     tables.ptr = <tables_t*>allocate(1, sizeof(tables_t))
     worker.stats.live[LIVE_TABLES] += 1
     tables.work = tables.compile()
+    worker.is_compiling += 1
     return tables
 
 
@@ -64,6 +65,8 @@ cdef class Tables:
         cdef uint32_t i, j
         if self.ptr == NULL:
             return
+        if self.work is not None:
+            self.worker.is_compiling -= 1
         for i in range(self.ptr.service_count):
             self.release_endpoints(i)
             free(self.ptr.services[i].subsets)
@@ -91,6 +94,7 @@ cdef class Tables:
             if clock_ns(CLOCK_MONOTONIC) >= until:
                 return False
         self.work = None
+        self.worker.is_compiling -= 1
         return True
 
     def compile(self):

@@ -206,7 +206,9 @@ def healthy(mesh: Mesh) -> dict[str, bool]:
 
 
 def test_who_fails_its_checks_is_not_chosen_until_too_few_are_left(mesh: Mesh) -> None:
-    checked = {name: Checked(name).start() for name in "abc"}
+    checked = {name: Checked(name) for name in "abc"}
+    for each in checked.values():
+        each.start()
     mesh.serve(*(each.address for each in checked.values()), hello=f"balance: round_robin\n{CHECK}")
     mesh.start(workers=2)
     try:

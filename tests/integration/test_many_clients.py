@@ -5,7 +5,7 @@ from __future__ import annotations
 import resource
 import socket
 from collections.abc import Iterator
-from contextlib import ExitStack, closing, suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import pytest
@@ -122,9 +122,9 @@ def test_a_listener_that_is_full_refuses_and_recovers(mesh: Mesh, upstream: Upst
             client.send(GET)
             assert client.response().status == 200
         for _ in range(20):
-            with closing(socket.create_connection(("127.0.0.1", mesh.port), timeout=20)) as refused:
-                with suppress(ConnectionResetError):
-                    assert refused.recv(1) == b""
+            refused = connect(mesh, stack)
+            with suppress(ConnectionResetError):
+                assert refused.receive() == b""
         for client in clients:
             client.send(GET)
             assert client.response().status == 200

@@ -104,7 +104,7 @@ def test_each_source_address_has_a_bucket(mesh: Mesh, upstream: Upstream) -> Non
     mesh.serve(upstream.address, route=THREE % ", key: source_address")
     mesh.start()
     for address in ("127.0.0.1", "127.0.0.2", "127.0.0.3"):
-        got = []
+        got: list[int] = []
         for _ in range(4):
             connection = http.client.HTTPConnection("127.0.0.1", mesh.port, timeout=10, source_address=(address, 0))
             with closing(connection):
