@@ -171,14 +171,22 @@ def _fastmesh(place: Place) -> list[str]:
     return [sys.executable, "-m", "fastmesh", "run", str(folder), "--workers", str(place.workers)]
 
 
+def _floor(place: Place) -> list[str]:
+    path = place.folder / "floor"
+    subprocess.run([binary("floor"), "-O2", "-o", str(path), str(FLOOR_SOURCE)], check=True, timeout=60)
+    return [str(path), str(place.upstream_port), str(place.port)]
+
+
 COMMANDS: dict[str, Callable[[Place], list[str]]] = {
     "fastmesh": _fastmesh,
     "nginx": _nginx,
     "haproxy": _haproxy,
     "envoy": _envoy,
+    "floor": _floor,
 }
 
-TITLES = {"fastmesh": "fastmesh", "nginx": "nginx", "haproxy": "HAProxy", "envoy": "Envoy"}
+TITLES = {"fastmesh": "fastmesh", "nginx": "nginx", "haproxy": "HAProxy", "envoy": "Envoy", "floor": "the floor"}
+FLOOR_SOURCE = Path(__file__).with_name("floor.c")
 
 
 def binary(name: str) -> str:
@@ -189,6 +197,8 @@ def binary(name: str) -> str:
         except importlib.metadata.PackageNotFoundError:
             return shutil.which("envoy") or ""
         return next((str(each.locate()) for each in files if str(each).endswith("_bin/envoy")), "")
+    if name == "floor":
+        return shutil.which("cc") or shutil.which("gcc") or ""
     return shutil.which(name) or shutil.which(name, path="/usr/sbin:/usr/local/sbin") or ""
 
 
@@ -198,6 +208,8 @@ def version(name: str) -> str:
         return importlib.metadata.version("fastmesh") if _installed("fastmesh") else "from the source tree"
     if not binary(name):
         return ""
+    if name == "floor":
+        return "(plain C, parses nothing)"
     flag = {"nginx": "-v", "haproxy": "-v", "wrk": "-v", "envoy": "--version"}[name]
     done = subprocess.run([binary(name), flag], capture_output=True, text=True, timeout=10, check=False)
     words = (done.stdout + done.stderr).replace("/", " ").split()

@@ -5,6 +5,7 @@ import asyncio
 import os
 import socket
 
+import msgpack
 import msgspec
 import pytest
 
@@ -43,6 +44,11 @@ def ends():
 def test_message_arrives_as_it_was_sent(ends, message):
     wire.send(ends[0], wire.pack(message))
     assert wire.receive(ends[1]) == (message, ())
+
+
+def test_messages_are_plain_msgpack(ends):
+    wire.send(ends[0], wire.pack(wire.Exited(2, 77, -9)))
+    assert msgpack.unpackb(ends[1].recv(1000)) == ["Exited", 2, 77, -9]
 
 
 def test_messages_keep_their_bounds_and_their_descriptors(ends):
