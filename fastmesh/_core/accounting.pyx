@@ -4,9 +4,9 @@ Log lines gather in the worker's memory and go out many at a time through a pipe
 cannot keep up, whole lines are dropped and counted.
 """
 
-from libc.stdint cimport uint8_t, uint32_t, uint64_t
+from libc.stdint cimport uint32_t, uint64_t
 from libc.stdio cimport snprintf
-from libc.string cimport memmove
+from libc.string cimport memcpy, memmove, strchr
 
 from fastmesh._core.access_log cimport ACCESS_LINE_MAX_BYTES, access_format, access_record_t
 from fastmesh._core.hashing cimport splitmix64
@@ -44,27 +44,29 @@ cdef void count(exchange_t* exchange, uint64_t duration_us, uint64_t upstream_us
             exchange.endpoint.stats.ewma_us = <uint64_t>(exchange.endpoint.load.ewma_ns / 1000)
 
 
+cdef void write_client(exchange_t* exchange, char* out) noexcept nogil:
+    """The client's address: with its port where we see it ourselves, else as the trusted proxies gave it."""
+    cdef const char* form = V4_FORM
+    if exchange.client_len:
+        memcpy(out, exchange.request.text + exchange.client_off, exchange.client_len)
+        out[exchange.client_len] = 0
+        return
+    if strchr(exchange.downstream.peer, c":") != NULL:
+        form = V6_FORM
+    snprintf(out, CLIENT_TEXT_BYTES, form, exchange.downstream.peer, exchange.downstream.peer_port)
+
+
 cdef void append_line(exchange_t* exchange, uint64_t duration_us, uint64_t upstream_us) noexcept nogil:
     cdef worker_t* worker = exchange.worker
     cdef access_record_t record
     cdef char[CLIENT_TEXT_BYTES] client
-    cdef bint is_v6 = False
-    cdef uint8_t i
     cdef size_t length
     if worker.log_len + ACCESS_LINE_MAX_BYTES > LOG_ROOM_BYTES:
         log_flush(worker)
         if worker.log_len + ACCESS_LINE_MAX_BYTES > LOG_ROOM_BYTES:
             worker.stats.log_dropped += 1
             return
-    for i in range(exchange.downstream.peer_len):
-        is_v6 = is_v6 or exchange.downstream.peer[i] == c":"
-    snprintf(
-        client,
-        CLIENT_TEXT_BYTES,
-        V6_FORM if is_v6 else V4_FORM,
-        exchange.downstream.peer,
-        exchange.downstream.peer_port,
-    )
+    write_client(exchange, client)
     record.started_unix_us = (exchange.begun_ns + worker.unix_offset_ns) // 1000
     record.duration_us = duration_us
     record.upstream_us = upstream_us

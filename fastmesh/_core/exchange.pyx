@@ -50,12 +50,13 @@ from fastmesh._core.reason cimport (
     REASON_DOWNSTREAM_STALLED,
     REASON_NO_ENDPOINT,
     REASON_NO_ROUTE,
+    REASON_NONE,
     REASON_POOL_EXHAUSTED,
     REASON_REQUEST_TIMEOUT,
     REASON_UPSTREAM_STALLED,
 )
 from fastmesh._core.request_key cimport request_key_hash
-from fastmesh._core.stage_filter cimport filter_request
+from fastmesh._core.stage_filter cimport filter_at_listener, filter_request, find_client
 from fastmesh._core.stage_route cimport find_route
 from fastmesh._core.timer_wheel cimport wheel_cancel, wheel_set
 
@@ -116,12 +117,14 @@ cdef inline bint has_body(const exchange_t* exchange) noexcept nogil:
 cdef void exchange_begin(exchange_t* exchange) noexcept nogil:
     """From the head to the endpoint. Ends in exchange_connected, or in an answer of our own."""
     cdef uint8_t reason
+    cdef bint is_routed
     if not has_body(exchange):
         exchange.flags |= EXCHANGE_REQUEST_COMPLETE
-    if not find_route(exchange):
-        answer(exchange, REASON_NO_ROUTE, b"")
-        return
-    reason = filter_request(exchange)
+    find_client(exchange)
+    is_routed = find_route(exchange)
+    reason = filter_at_listener(exchange)
+    if reason == REASON_NONE:
+        reason = filter_request(exchange) if is_routed else REASON_NO_ROUTE
     if reason:
         answer(exchange, reason, exchange.detail)
         return

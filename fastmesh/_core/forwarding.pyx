@@ -4,6 +4,7 @@ from libc.stdint cimport uint32_t, uint64_t
 from libc.string cimport memset
 
 from fastmesh._core.ascii cimport ASCII_REQUEST_ID, ascii_equal, ascii_lower, ascii_next_element, ascii_skip
+from fastmesh._core.forwarded_for cimport forwarded_for_first
 from fastmesh._core.headers cimport (
     FRAMING_CHUNKED,
     FRAMING_CLOSE,
@@ -199,15 +200,26 @@ cdef int set_framing(head_t* head, const sweep_t* found) noexcept nogil:
 # --- the fields that tell of the way
 
 cdef int merge_forwarded_for(head_t* head, const forwarding_t* forwarding) noexcept nogil:
+    # What trusted proxies wrote, in one field, and the address that we see ourselves.
     cdef header_t* header
+    cdef uint32_t length = 0
+    cdef const char* first = forwarded_for_first(head, forwarding.trusted_hops, &length)
+    cdef const char* value
+    cdef const char* end
     cdef uint16_t i
     if headers_append_open(head, HEADER_X_FORWARDED_FOR, b"x-forwarded-for", 15) < 0:
         return -1
     for i in range(head.count):
         header = &head.headers[i]
-        if header.id != HEADER_X_FORWARDED_FOR or header.flags & HEADER_DROPPED or header.value_len == 0:
+        value = head.text + header.value_off
+        end = value + header.value_len
+        if header.id != HEADER_X_FORWARDED_FOR or header.flags & HEADER_DROPPED or first == NULL or end <= first:
             continue
-        if headers_append_extend(head, head.text + header.value_off, header.value_len) < 0:
+        if value < first:
+            value = first               # before it stands what a stranger wrote
+        if value == end:
+            continue
+        if headers_append_extend(head, value, end - value) < 0:
             return -1
         if headers_append_extend(head, b", ", 2) < 0:
             return -1

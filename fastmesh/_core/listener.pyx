@@ -1,10 +1,12 @@
 """Listening sockets: the stage `accept`.
 
-The supervisor binds the sockets and every worker accepts on the same ones, so none is lost with a worker. They are
-level-triggered and exclusive: the kernel wakes one worker for a connection, not all.
+The supervisor binds the sockets and every worker accepts on the same ones, so none is lost with a worker. The kernel
+tells all workers of a new connection, and the quickest takes it; so that this is not always the same one, a worker that
+has more than its share leaves it to the others for a moment.
 """
 
 from libc.errno cimport EAGAIN, EMFILE, ENFILE, ENOBUFS, ENOMEM, errno
+from libc.stdint cimport int64_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free
 from libc.string cimport memmove, strlen, strncmp
 
@@ -24,7 +26,6 @@ from fastmesh._core.sockets cimport (
     AF_INET,
     EPOLL_CTL_ADD,
     EPOLL_CTL_DEL,
-    EPOLLEXCLUSIVE,
     EPOLLIN,
     SOCK_CLOEXEC,
     SOCK_NONBLOCK,
@@ -54,7 +55,8 @@ cdef extern from "<arpa/inet.h>" nogil:
     unsigned short ntohs(unsigned short value)
 
 cdef enum:
-    ACCEPTS_PER_TURN = 8                # then the connections that there are get their turn, and other workers theirs
+    ACCEPTS_PER_TURN = 4                # then the connections that there are get their turn, and other workers theirs
+    YIELD_MS = 5                        # how long a worker with more than its share leaves connections to the others
     PAUSE_MS = 100                      # when descriptors have run out
 
 
@@ -69,7 +71,7 @@ cdef listener_t* listener_find(worker_t* worker, uint32_t listener_id) noexcept 
 
 cdef int watch(listener_t* listener) noexcept nogil:
     cdef epoll_event event
-    event.events = EPOLLIN | EPOLLEXCLUSIVE
+    event.events = EPOLLIN
     event.data.ptr = listener
     if epoll_ctl(listener.worker.epoll_fd, EPOLL_CTL_ADD, listener.fd, &event) < 0:
         return -errno
@@ -137,10 +139,33 @@ cdef void describe_client(connection_t* connection, const sockaddr_storage* addr
     connection.peer_len = <unsigned char>strlen(connection.peer)
 
 
-cdef void welcome(listener_t* listener, int fd, const sockaddr_storage* address) noexcept nogil:
+cdef int64_t open_in_all_workers(const listener_t* listener) noexcept nogil:
+    cdef worker_t* worker = listener.worker
+    cdef int64_t total = 0
+    cdef uint32_t slot
+    for slot in range(worker.shared.workers):
+        total += shared_listener(worker.shared, slot, listener.id).connections
+    return total
+
+
+cdef bint leaves_to_others(listener_t* listener, int64_t total) noexcept nogil:
+    cdef worker_t* worker = listener.worker
+    cdef int64_t mean = total // worker.shared.workers
+    if worker.shared.workers == 1 or listener.open_count <= mean + 1 + mean // 8:
+        listener.yields_since_ms = 0
+        return False
+    if listener.yields_since_ms == 0:
+        listener.yields_since_ms = worker.now_ms
+    if worker.now_ms - listener.yields_since_ms < YIELD_MS:
+        return True
+    listener.yields_since_ms = 0        # they had their chance
+    return False
+
+
+cdef void welcome(listener_t* listener, int fd, const sockaddr_storage* address, int64_t total) noexcept nogil:
     cdef worker_t* worker = listener.worker
     cdef connection_t* connection
-    if listener.entry == NULL or listener.open_count >= listener.entry.connections_max:
+    if listener.entry == NULL or total >= listener.entry.connections_max:
         listener.stats.refused += 1
         close(fd)
         return
@@ -163,15 +188,19 @@ cdef void welcome(listener_t* listener, int fd, const sockaddr_storage* address)
 cdef void listener_accept(listener_t* listener) noexcept nogil:
     cdef sockaddr_storage address
     cdef socklen_t length
+    cdef int64_t total
     cdef int fd
     cdef int _
     if listener.fd < 0 or listener.is_paused:
         return
     for _ in range(ACCEPTS_PER_TURN):
+        total = open_in_all_workers(listener)
+        if leaves_to_others(listener, total):
+            return
         length = sizeof(address)
         fd = accept4(listener.fd, <sockaddr*>&address, &length, SOCK_NONBLOCK | SOCK_CLOEXEC)
         if fd >= 0:
-            welcome(listener, fd, &address)
+            welcome(listener, fd, &address, total)
         elif errno == EAGAIN:
             return
         elif errno == EMFILE or errno == ENFILE or errno == ENOBUFS or errno == ENOMEM:

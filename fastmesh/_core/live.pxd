@@ -177,6 +177,7 @@ cdef struct listener_t:
     int fd                          # -1: closed
     uint32_t id
     uint32_t open_count
+    uint64_t yields_since_ms        # it has more than its share, and leaves new ones to other workers; 0: it does not
     worker_t* worker
     listener_t* next
     listener_entry_t* entry         # in the worker's present tables; NULL: it is not configured any more
@@ -303,6 +304,8 @@ cdef struct exchange_t:
     uint64_t bytes_in               # body
     uint64_t bytes_out
     uint32_t flags                  # exchange_flag_t
+    uint32_t client_off             # in request.text: the client's address as trusted proxies saw it
+    uint32_t client_len             # 0: it is the downstream peer's
     uint32_t stream_id              # of a multiplexing codec; 0 for HTTP/1
     uint16_t status
     uint8_t reason                  # reason_t

@@ -23,6 +23,9 @@ cdef const char* find_value(exchange_t* exchange, const key_t* key, size_t* leng
     if key.source == KEY_COOKIE:
         return head_cookie(&exchange.request, key.name, key.name_len, length)
     if key.source == KEY_SOURCE_ADDRESS:
+        if exchange.client_len:
+            length[0] = exchange.client_len
+            return exchange.request.text + exchange.client_off
         length[0] = exchange.downstream.peer_len
         return exchange.downstream.peer
     if key.source == KEY_PATH:

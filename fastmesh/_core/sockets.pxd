@@ -68,7 +68,6 @@ cdef extern from "<sys/epoll.h>" nogil:
     const uint32_t EPOLLHUP
     const uint32_t EPOLLERR
     const uint32_t EPOLLET
-    const uint32_t EPOLLEXCLUSIVE
     int epoll_create1(int flags)
     int epoll_ctl(int epoll_fd, int operation, int fd, epoll_event* event)
     int epoll_wait(int epoll_fd, epoll_event* events, int room, int timeout_ms)

@@ -3,5 +3,8 @@
 from libc.stdint cimport uint8_t
 from fastmesh._core.live cimport exchange_t
 
-# REASON_NONE to go on.
+# Who the client is: the peer, or whom trusted proxies saw. Before anything that goes by it.
+cdef void find_client(exchange_t* exchange) noexcept nogil
+# REASON_NONE to go on. What counts for every request of a listener, also those that no route takes; then the rest.
+cdef uint8_t filter_at_listener(exchange_t* exchange) noexcept nogil
 cdef uint8_t filter_request(exchange_t* exchange) noexcept nogil

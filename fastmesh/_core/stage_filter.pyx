@@ -2,6 +2,7 @@
 
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
 
+from fastmesh._core.forwarded_for cimport forwarded_for_first, forwarded_for_is_address
 from fastmesh._core.forwarding cimport REQUEST_ID_BYTES, forward_request, forwarding_t
 from fastmesh._core.headers cimport FRAMING_LENGTH
 from fastmesh._core.limiter cimport limiter_take
@@ -9,6 +10,17 @@ from fastmesh._core.live cimport limit_entry_t
 from fastmesh._core.reason cimport REASON_BODY_TOO_LARGE, REASON_NONE, REASON_OVERLOADED, REASON_RATE_LIMITED
 from fastmesh._core.request_id cimport request_id_write
 from fastmesh._core.request_key cimport request_key_secret_hash
+
+
+cdef void find_client(exchange_t* exchange) noexcept nogil:
+    cdef uint32_t length = 0
+    cdef const char* first
+    if exchange.listener.trusted_hops == 0:
+        return
+    first = forwarded_for_first(&exchange.request, exchange.listener.trusted_hops, &length)
+    if first != NULL and forwarded_for_is_address(first, length):
+        exchange.client_off = <uint32_t>(first - exchange.request.text)
+        exchange.client_len = length
 
 
 cdef bint within_limit(exchange_t* exchange, limit_entry_t* entry) noexcept nogil:
@@ -46,10 +58,12 @@ cdef int rewrite_request(exchange_t* exchange) noexcept nogil:
     return forward_request(&exchange.request, &forwarding, request_id)
 
 
+cdef uint8_t filter_at_listener(exchange_t* exchange) noexcept nogil:
+    return REASON_NONE if within_limit(exchange, exchange.listener.limit) else REASON_RATE_LIMITED
+
+
 cdef uint8_t filter_request(exchange_t* exchange) noexcept nogil:
     """In the order of their cost: what stops a request comes before what changes it."""
-    if not within_limit(exchange, exchange.listener.limit):
-        return REASON_RATE_LIMITED
     if not within_limit(exchange, exchange.route.limit):
         return REASON_RATE_LIMITED
     if not within_limit(exchange, exchange.destination.service.limit):

@@ -162,8 +162,8 @@ class Listener(Mapping, frozen=True):
     trusted_hops: Annotated[
         Annotated[int, integer(0, 16)],
         Meta(
-            description="Proxies in front of this listener whose X-Forwarded-* headers are believed. 0: a client's"
-            " are replaced."
+            description="Proxies in front of this listener that are believed. 0: X-Forwarded-* headers are replaced."
+            " Else the client is the address that the first of them saw, and what stands before it is cut off."
         ),
     ] = 0
     via: Annotated[
@@ -215,12 +215,14 @@ class Balance(Mapping, frozen=True):
 class ServiceTimeouts(Mapping, frozen=True):
     """How long a service may take."""
 
-    connect: Annotated[Duration, Meta(description="To accept a connection; then 504 `connect_timeout`.")] = 1 * SECOND
+    connect: Annotated[
+        Duration, Meta(description="To accept a connection; then another endpoint, then 503 `connect_timeout`.")
+    ] = 1 * SECOND
     request: Annotated[
         Duration,
         Meta(
-            description="From the request's head to the response's, all tries together; then 504 `request_timeout`."
-            " 0s: for ever."
+            description="From the end of the request to the response's head, all tries together; then 504"
+            " `request_timeout`. 0s: for ever."
         ),
     ] = 15 * SECOND
     idle: Annotated[
@@ -236,7 +238,7 @@ class Pool(Mapping, frozen=True):
     """Connections kept to each endpoint, in each worker."""
 
     connections: Annotated[
-        Count, Meta(description="Most open connections to one endpoint; beyond them 503 `overloaded`.")
+        Count, Meta(description="Most open connections to one endpoint; beyond them 503 `pool_exhausted`.")
     ] = 1024
     idle: Annotated[
         Duration, Meta(description="An unused connection is kept so long: less than the service itself keeps it.")

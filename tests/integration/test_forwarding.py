@@ -87,6 +87,19 @@ def test_a_trusted_proxy_is_believed(configured: Callable[[str], Mesh], upstream
     assert values(headers, "x-forwarded-host") == [mesh.address]
 
 
+def test_the_client_is_the_one_that_the_first_trusted_proxy_saw(
+    configured: Callable[[str], Mesh], upstream: Upstream
+) -> None:
+    mesh = configured("trusted_hops: 2\nrate_limit: {rate: 1/h, burst: 1, key: source_address}")
+    chain = {"X-Forwarded-For": "66.6.6.6, 10.0.0.1, 10.0.0.2"}
+    assert values(arrived(mesh, upstream, chain), "x-forwarded-for") == ["10.0.0.1, 10.0.0.2, 127.0.0.1"]
+    # What a stranger claims before the trusted part makes no other client of him; another client has his own bucket.
+    assert mesh.get(headers={"X-Forwarded-For": "7.7.7.7, 10.0.0.1, 10.0.0.2"}).status == 429
+    assert mesh.get(headers={"X-Forwarded-For": "10.0.0.9, 10.0.0.2"}).status == 200
+    assert mesh.get(headers={"X-Forwarded-For": "not an address"}).status == 200
+    assert mesh.get().status == 429
+
+
 def test_a_request_id_is_kept_or_made(hello: Mesh, upstream: Upstream) -> None:
     assert values(arrived(hello, upstream, {"X-Request-Id": "order-17.a"}), "x-request-id") == ["order-17.a"]
     made = [values(arrived(hello, upstream, {}), "x-request-id") for _ in range(50)]

@@ -530,6 +530,16 @@ def test_rate_limit_says_when_to_come_back() -> None:
         client.close()
 
 
+def test_a_limit_of_the_listener_counts_also_what_no_route_takes() -> None:
+    limits = (s.Limit(1, "listener/web", 3_600_000_000_000, 2),)
+    with proxied(serve(reply()), listener={"limit_index": 0}, route={"path": "/known"}, limits=limits) as (engine, _):
+        client = engine.connect()
+        for status, reason in ((404, "no_route"), (404, "no_route"), (429, "rate_limited")):
+            client.send(GET)
+            assert reason_of(client, status) == reason
+        client.close()
+
+
 def test_pooled_connections_end_after_their_idle_time_and_age() -> None:
     with proxied(serve(reply()), service={"pool_idle_timeout_ms": 100}) as (engine, upstream):
         client = engine.connect()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import resource
 import socket
 from collections.abc import Iterator
@@ -113,9 +114,9 @@ def test_idle_clients_cost_little_and_slow_ones_hold_nobody_up(idle_count: int, 
 
 
 def test_a_listener_that_is_full_refuses_and_recovers(mesh: Mesh, upstream: Upstream) -> None:
-    """The limit of a worker; its clients go on."""
+    """The limit is one of all workers together; its clients go on."""
     mesh.serve(upstream.address, web="limits: {connections: 50}")
-    mesh.start(workers=1)
+    mesh.start(workers=2)
     with ExitStack() as stack:
         clients = [connect(mesh, stack) for _ in range(50)]
         for client in clients:
@@ -131,3 +132,18 @@ def test_a_listener_that_is_full_refuses_and_recovers(mesh: Mesh, upstream: Upst
     wait_until(lambda: live(mesh) == 0, "all clients to be gone")
     assert mesh.get().status == 200
     assert 'fastmesh_connections_refused_total{listener="web"} 20' in mesh.admin("/metrics").text
+
+
+def test_workers_share_the_clients(mesh: Mesh, upstream: Upstream) -> None:
+    mesh.serve(upstream.address)
+    mesh.start(workers=2)
+    with ExitStack() as stack:
+        for _ in range(64):
+            client = connect(mesh, stack)
+            client.send(GET)
+            assert client.response().status == 200
+        counts = re.findall(
+            r'fastmesh_worker_live_objects{worker="\d",kind="downstream"} (\d+)', mesh.admin("/metrics").text
+        )
+    assert sum(map(int, counts)) == 64
+    assert min(map(int, counts)) >= 24
