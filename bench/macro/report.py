@@ -37,17 +37,19 @@ def judge(bar: Bar, row: Row, results: Results) -> Verdict:
     """Hold a row's medians against a bar."""
     found = results.get(row.key, {})
     ours = found[bar.subject.name].median(bar.figure) if bar.subject.name in found else None
-    names = [subject.name for subject in bar.against]
     text = bar_text(bar)
     if ours is not None and found[bar.subject.name].error:
         return Verdict(text, found[bar.subject.name].error, False)
     if not bar.against:
         return Verdict(text, "" if ours is None else f"{ours:,.1f}", _holds(bar, ours))
-    theirs = [value for name in names if name in found and (value := found[name].median(bar.figure)) is not None]
+    others = [found[subject.name] for subject in bar.against if subject.name in found]
+    theirs = [(value, other) for other in others if (value := other.median(bar.figure)) is not None]
     if ours is None or not theirs:
         return Verdict(text, "", None)
-    best = max(theirs) if bar.at_least else min(theirs)
-    return Verdict(text, f"{ours:,.1f} / {best:,.1f} = {ours / best:.2f}", _holds(bar, ours / best))
+    best, other = (max if bar.at_least else min)(theirs, key=lambda pair: pair[0])
+    ratio = found[bar.subject.name].ratio(other, bar.figure)
+    shown = "" if ratio is None else f"{ours:,.1f} / {best:,.1f}, by rounds {ratio:.2f}"
+    return Verdict(text, shown, _holds(bar, ratio))
 
 
 def _holds(bar: Bar, value: float | None) -> bool | None:
@@ -94,12 +96,12 @@ def row_table(row: Row, results: Results) -> str:
         f"| | {' | '.join(COLUMNS[name] for name in figures)} | {row.subjects[0].name} / this |",
         f"| --- |{' ---: |' * (len(figures) + 1)}",
     ]
-    first = found[row.subjects[0].name].median(row.figure) if row.subjects[0].name in found else None
+    first = found.get(row.subjects[0].name)
     for name, result in found.items():
         values = [result.median(figure) for figure in figures]
         cells = ["" if value is None else f"{value:,.1f}" for value in values]
-        own = result.median(row.figure)
-        ratio = f"{first / own:.2f}" if first is not None and own else ""
+        paired = first.ratio(result, row.figure) if first is not None else None
+        ratio = "" if paired is None else f"{paired:.2f}"
         lines.append(f"| {name} | {' | '.join([*cells, ratio])} |")
     if failed:
         lines += ["", *failed]
@@ -113,7 +115,7 @@ def markdown(rows: tuple[Row, ...], results: Results, plan: Plan) -> str:
         "# Results\n\nWritten by `make bench`; see [README.md](README.md) for how to read and repeat them.",
         f"- {time.strftime('%Y-%m-%d %H:%M UTC', time.gmtime())}\n- {machine()}\n- {programs}\n"
         f"- `python -m bench.macro --rounds {plan.rounds} --seconds {plan.seconds}`: medians of {plan.rounds} rounds of"
-        f" {plan.seconds} s; proxy on CPU {plan.proxy_cpu}, wrk and upstream on CPU {plan.load_cpu}",
+        f" {plan.seconds} s, of ratios too; proxy on CPU {plan.proxy_cpu}, wrk and upstream on CPU {plan.load_cpu}",
         "## Bars\n\nOf fastmesh, unless another is named first.\n\n" + verdict_table(rows, results),
     ]
     for row in rows:

@@ -31,6 +31,15 @@ class Result:
         values = [each[figure] for each in self.rounds if figure in each]
         return median(values) if values else None
 
+    def ratio(self, other: "Result", figure: str) -> float | None:
+        """The median of the ratios to another subject, round by round: a machine that drifts moves both of a pair."""
+        pairs = [
+            (ours[figure], theirs[figure])
+            for ours, theirs in zip(self.rounds, other.rounds, strict=False)
+            if figure in ours and theirs.get(figure)
+        ]
+        return median(ours / theirs for ours, theirs in pairs) if pairs else None
+
 
 Results = dict[str, dict[str, Result]]
 """By key of the row, then by name of the subject."""

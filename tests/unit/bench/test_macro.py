@@ -78,8 +78,17 @@ def test_failed_load_is_no_measurement(text: str) -> None:
     ],
 )
 def test_bars_judge_medians(bar: Bar, ours: float, passed: bool) -> None:
-    results = measured(fastmesh=[1.0, ours, 50.0], nginx=[12.0, 11.0, 90.0], haproxy=[10.0])
+    results = measured(fastmesh=[1.0, ours, 150.0], nginx=[12.0, 12.0, 90.0], haproxy=[10.0, 10.0, 10.0])
     assert judge(bar, small_row(), results).passed is passed
+
+
+def test_a_bar_pairs_what_was_measured_in_one_round() -> None:
+    # The machine became twice as slow: the medians say 0.6 or 1.5, each round says 0.75.
+    results = measured(fastmesh=[9.0, 9.0, 18.0, 18.0, 18.0], nginx=[12.0, 12.0, 24.0, 24.0, 24.0])
+    del results["small"][NGINX.name].rounds[3:]
+    verdict = judge(Bar("cpu_us", 0.75, (NGINX,)), small_row(), results)
+    assert verdict.passed
+    assert verdict.measured.endswith("by rounds 0.75")
 
 
 def test_bars_without_measurements_are_neither_passed_nor_failed() -> None:
@@ -103,7 +112,7 @@ def test_tables_show_figures_ratios_and_errors() -> None:
     lines = row_table(small_row(), results).splitlines()
     assert "| nginx | 12.0 | 83,333.3 | 0.75 |" in lines
     assert "- HAProxy: not installed" in lines
-    assert "9.0 / 12.0 = 0.75 | ✅ pass" in verdict_table((small_row(),), results)
+    assert "9.0 / 12.0, by rounds 0.75 | ✅ pass" in verdict_table((small_row(),), results)
 
 
 def test_report_holds_every_row_and_every_round() -> None:
