@@ -4,7 +4,7 @@ from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 from fastmesh._core.live cimport connection_t, io_events_t, worker_t
 
 cdef enum:
-    READ_MIN_BYTES = 16384
+    READ_MIN_BYTES = 15360              # with the spare bytes behind it, what is kept of it fits a 16 KiB buffer
     READ_MAX_BYTES = 261120             # of the scratch buffer; the rest is room for what we append to a head
     INPUT_SPARE_BYTES = 1024            # room kept behind input, for the same
     COPY_MAX_BYTES = 4096               # below this, copying next to the head beats another piece

@@ -37,7 +37,7 @@ from fastmesh.config.scalars import (
 )
 
 KIB = 1024
-HEAD_MAX_BYTES = 256 * KIB
+HEAD_MAX_BYTES = 96 * KIB  # with what forwarding adds, and its table, a head fits the largest buffer of the engine
 HASHING = ("ring_hash", "maglev")
 SECOND, MINUTE, HOUR = 1000, 60_000, 3_600_000
 

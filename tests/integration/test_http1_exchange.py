@@ -318,3 +318,18 @@ def test_large_bodies_both_ways() -> None:
         sender.join()
         assert response.body == body
         client.close()
+
+
+def test_the_largest_head_that_can_be_configured() -> None:
+    line = b"X-Forwarded-For: " + b", ".join([b"10.0.0.1"] * 8) + b"\r\n"
+    head = b"GET / HTTP/1.1\r\nHost: a\r\n" + line * 990
+    head += b"X-Rest: " + b"r" * (96 * 1024 - len(head) - 12) + b"\r\n\r\n"
+    assert len(head) == 96 * 1024
+    limits = {"head_max_bytes": len(head) + 1, "header_max_count": 1000, "trusted_hops": 255}
+    with proxied(serve(reply(b"whole")), listener=limits) as (engine, _):
+        client = engine.connect()
+        client.send(head)
+        assert client.response().body == b"whole"
+        client.send(*(head[i : i + 20_000] for i in range(0, len(head), 20_000)), pause_s=0.01)
+        assert client.response().body == b"whole"
+        client.close()
