@@ -2,7 +2,7 @@
 
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 from libc.stdio cimport snprintf
-from libc.string cimport memset, strlen
+from libc.string cimport memcpy, memset, strlen
 
 from fastmesh._core.headers cimport (
     FRAMING_LENGTH,
@@ -30,6 +30,41 @@ cdef const char* TEXT_FORM = b"%d %s: %s\n"
 cdef const char* JSON_FORM = b'{"status":%d,"reason":"%s","message":"%s"}\n'
 cdef const char* TEXT_TYPE = b"text/plain; charset=utf-8"
 cdef const char* JSON_TYPE = b"application/json"
+
+
+cdef const char* phrase_of(int status) noexcept nogil:
+    """The reason phrase (RFC 9110 15): for people who read heads; programs go by the number."""
+    if status == 400:
+        return b"Bad Request"
+    if status == 404:
+        return b"Not Found"
+    if status == 408:
+        return b"Request Timeout"
+    if status == 413:
+        return b"Content Too Large"
+    if status == 414:
+        return b"URI Too Long"
+    if status == 429:
+        return b"Too Many Requests"
+    if status == 431:
+        return b"Request Header Fields Too Large"
+    if status == 502:
+        return b"Bad Gateway"
+    if status == 503:
+        return b"Service Unavailable"
+    if status == 504:
+        return b"Gateway Timeout"
+    if status == 505:
+        return b"HTTP Version Not Supported"
+    return b""
+
+
+cdef void set_phrase(head_t* head) noexcept nogil:
+    cdef const char* phrase = phrase_of(head.status)
+    head.reason_off = head.text_len
+    head.reason_len = <uint32_t>strlen(phrase)
+    memcpy(head.text + head.text_len, phrase, head.reason_len)
+    head.text_len += head.reason_len
 
 
 cdef bint accepts_json(exchange_t* exchange) noexcept nogil:
@@ -87,6 +122,7 @@ cdef void send_local_answer(exchange_t* exchange) noexcept nogil:
     head.headers = fields
     head.capacity = FIELDS_MAX
     head.status = exchange.status
+    set_phrase(&head)
     head.version_minor = 1
     head.flags = HEAD_KEEP_ALIVE
     head.framing = FRAMING_LENGTH

@@ -94,6 +94,7 @@ def test_answers_of_our_own_are_json_or_text_and_name_the_request() -> None:
     client = engine.connect()
     client.send(b"GET / HTTP/1.1\r\nHost: a\r\nAccept: application/json\r\nX-Request-Id: abc-1\r\n\r\n")
     response = client.response()
+    assert response.head.startswith(b"HTTP/1.1 503 Service Unavailable\r\n")
     assert response.headers["content-type"] == "application/json"
     assert b'"reason":"no_endpoint"' in response.body
     assert response.headers["x-request-id"] == "abc-1"
