@@ -32,16 +32,15 @@ cdef void count(exchange_t* exchange, uint64_t duration_us, uint64_t upstream_us
     series.bytes_out += exchange.bytes_out
     if exchange.reason:
         series.reasons[exchange.reason] += 1
-    if exchange.destination == NULL:
-        return
+    if exchange.endpoint == NULL:
+        return                          # a limit's refusal, say: its microsecond is not the service's latency
     service = exchange.destination.service.stats
     histogram_record(service.duration_us, duration_us)
     service.duration_sum_us += duration_us
     if exchange.answered_ns:
         histogram_record(service.upstream_us, upstream_us)
         service.upstream_sum_us += upstream_us
-        if exchange.endpoint != NULL:
-            exchange.endpoint.stats.ewma_us = <uint64_t>(exchange.endpoint.load.ewma_ns / 1000)
+        exchange.endpoint.stats.ewma_us = <uint64_t>(exchange.endpoint.load.ewma_ns / 1000)
 
 
 cdef void write_client(exchange_t* exchange, char* out) noexcept nogil:

@@ -4,6 +4,7 @@ from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 from libc.stdio cimport snprintf
 from libc.string cimport memcpy, memset, strlen
 
+from fastmesh._core.forwarding cimport REQUEST_ID_BYTES
 from fastmesh._core.headers cimport (
     FRAMING_LENGTH,
     FRAMING_NONE,
@@ -20,6 +21,7 @@ from fastmesh._core.headers cimport (
     headers_find,
 )
 from fastmesh._core.reason cimport REASON_OVERLOADED, REASON_POOL_EXHAUSTED, reason_name, reason_status, reason_text
+from fastmesh._core.request_id cimport request_id_write
 
 cdef enum:
     TEXT_MAX_BYTES = 1024
@@ -89,10 +91,15 @@ cdef void add(head_t* head, uint8_t header_id, const char* name, const char* val
 
 cdef void add_request_id(exchange_t* exchange, head_t* head) noexcept nogil:
     """So that whoever complains can name the line in the log."""
+    cdef char[REQUEST_ID_BYTES] request_id
     cdef header_t* found
     if exchange.request.text == NULL:
         return
     found = headers_find(&exchange.request, HEADER_X_REQUEST_ID)
+    if found == NULL:                   # refused before the stage that gives it one
+        request_id_write(&exchange.worker.random, request_id)
+        headers_append(&exchange.request, HEADER_X_REQUEST_ID, b"x-request-id", 12, request_id, REQUEST_ID_BYTES)
+        found = headers_find(&exchange.request, HEADER_X_REQUEST_ID)
     if found != NULL and found.value_len <= 128:
         headers_append(
             head, HEADER_X_REQUEST_ID, b"x-request-id", 12, exchange.request.text + found.value_off, found.value_len

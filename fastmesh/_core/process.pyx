@@ -17,6 +17,7 @@ cdef extern from "<sys/inotify.h>" nogil:
         IN_CLOEXEC
         IN_NONBLOCK
         IN_ATTRIB
+        IN_CLOSE_WRITE
         IN_CREATE
         IN_DELETE
         IN_DELETE_SELF
@@ -28,7 +29,8 @@ cdef extern from "<sys/inotify.h>" nogil:
     int inotify_add_watch(int fd, const char* path, unsigned int mask)
 
 cdef unsigned int WATCHED = (
-    IN_ATTRIB | IN_CREATE | IN_DELETE | IN_DELETE_SELF | IN_MODIFY | IN_MOVE | IN_MOVE_SELF | IN_ONLYDIR
+    IN_ATTRIB | IN_CLOSE_WRITE | IN_CREATE | IN_DELETE | IN_DELETE_SELF
+    | IN_MODIFY | IN_MOVE | IN_MOVE_SELF | IN_ONLYDIR
 )
 
 

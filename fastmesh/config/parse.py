@@ -166,7 +166,11 @@ def _top(root: yaml.MappingNode, reading: Reading) -> list[Entry]:
 def _section(kind: str, value: yaml.nodes.Node, reading: Reading) -> list[Entry]:
     if isinstance(value, yaml.MappingNode):
         return _named(kind, value, reading)
-    if not (isinstance(value, yaml.ScalarNode) and value.tag.endswith(":null")):
+    if isinstance(value, yaml.ScalarNode) and value.tag.endswith(":null"):
+        # What is left of a file that somebody has only half written looks like this.
+        hint = "put something below it, or remove it"
+        reading.problem(value, f"{kind}: nothing stands below it", expected=f"a mapping of {kind} by name", hint=hint)
+    else:
         reading.problem(value, f"{kind}: found {describe(value)}", expected=f"a mapping of {kind} by name")
     return []
 

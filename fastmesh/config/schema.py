@@ -155,7 +155,8 @@ class Listener(Mapping, frozen=True):
 
     short: ClassVar[str] = "address"
     address: Annotated[
-        BoundAddress, Meta(description="Where to listen: an IP address and a port; 0.0.0.0 and [::] are all addresses.")
+        BoundAddress,
+        Meta(description="An IP address and a port; 0.0.0.0: all of IPv4, [::]: all of IPv6."),
     ]
     limits: Annotated[ListenerLimits, Meta(description="What a stranger may send.")] = ListenerLimits()
     timeouts: Annotated[ListenerTimeouts, Meta(description="How long a stranger may take.")] = ListenerTimeouts()
@@ -397,7 +398,10 @@ class Route(Mapping, frozen=True, kw_only=True):
 class AccessLog(Mapping, frozen=True):
     """One line for each exchange. Without this kind there is none."""
 
-    path: Annotated[Text, Meta(description="`stdout`, or a file, which is opened again on SIGUSR1.")] = "stdout"
+    path: Annotated[
+        Text,
+        Meta(description="`stdout`, or a file (from the folder where fastmesh was started); opened again on SIGUSR1."),
+    ] = "stdout"
     format: Annotated[
         LogFormat, Meta(description="`json`, or a template such as `{client} {method} {path} {status}`.")
     ] = "json"

@@ -1,8 +1,9 @@
 """Notices that the configuration directory may have changed.
 
 The kernel tells of the directory, not of single files: editors rename a file over another, and Kubernetes swaps a
-symlink. Every few seconds contents are compared too: for file systems that tell nothing, for files behind symlinks that
-lie elsewhere, and for a directory that is itself replaced.
+symlink. A file that is being written in place is waited for until its writer closes it. Four times a second we look
+whether the path still leads to the same directory (a symlink to the current release, say); every few seconds contents
+are compared too: for file systems that tell nothing, and for files behind symlinks that lie elsewhere.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import asyncio
 import contextlib
 import hashlib
 import os
+import struct
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -23,8 +25,17 @@ STEP_S = 0.025
 SETTLE_MAX_S = 0.1
 """... but no later than this after the first."""
 
+WRITING_MAX_S = 10.0
+"""A file that is written to and not closed for so long is read as it stands."""
+
+IDENTITY_INTERVAL_S = 0.25
 POLL_INTERVAL_S = 3.0
 _READ_BYTES = 65536
+
+# Of inotify(7): struct inotify_event without its name, and the events that begin and end the writing of a file.
+_EVENT = struct.Struct("iIII")
+_MODIFY = 0x2
+_WRITTEN = 0x8 | 0x40 | 0x80 | 0x200  # closed after writing, moved away, moved here, deleted
 
 
 async def changes(directory: Path) -> AsyncIterator[None]:
@@ -32,10 +43,14 @@ async def changes(directory: Path) -> AsyncIterator[None]:
     watch = _Watch(directory)
     try:
         seen = fingerprint(directory)
+        compared_s = time.monotonic()
         yield
         while True:
-            happened = await watch.event(POLL_INTERVAL_S)
+            happened = await watch.event(IDENTITY_INTERVAL_S)
             replaced = watch.follow()
+            if not happened and not replaced and time.monotonic() - compared_s < POLL_INTERVAL_S:
+                continue
+            compared_s = time.monotonic()
             now = fingerprint(directory)
             # An event counts even if contents are as before: whoever loaded them may have seen others in between.
             if happened or replaced or now != seen:
@@ -53,6 +68,7 @@ class _Watch:
         self._loop = asyncio.get_running_loop()
         self._changed = asyncio.Event()
         self._identity = (0, 0)
+        self._writing: dict[bytes, float] = {}  # name of a file: when its writing began, on the monotonic clock
         self._fd = -1
         self.follow()
 
@@ -70,13 +86,18 @@ class _Watch:
         return True
 
     async def event(self, timeout_s: float) -> bool:
-        """Wait for an event and until it is quiet again; False when none came in this time."""
+        """Wait for an event, until it is quiet again and no file is being written; False: none came in this time."""
         if not await self._wait(timeout_s):
             return False
         latest_s = time.monotonic() + SETTLE_MAX_S
-        while await self._wait(STEP_S) and time.monotonic() < latest_s:
+        while await self._wait(STEP_S) and time.monotonic() < latest_s or self._is_being_written():
             pass
         return True
+
+    def _is_being_written(self) -> bool:
+        now_s = time.monotonic()
+        self._writing = {name: at_s for name, at_s in self._writing.items() if now_s - at_s < WRITING_MAX_S}
+        return bool(self._writing)
 
     async def _wait(self, timeout_s: float) -> bool:
         try:
@@ -89,14 +110,28 @@ class _Watch:
 
     def _take_events(self) -> None:
         with contextlib.suppress(BlockingIOError):
-            while os.read(self._fd, _READ_BYTES):
+            while events := os.read(self._fd, _READ_BYTES):
+                self._note(events)
                 self._changed.set()
+
+    def _note(self, events: bytes) -> None:
+        at = 0
+        while at < len(events):
+            _, mask, _, length = _EVENT.unpack_from(events, at)
+            at += _EVENT.size
+            name = events[at : at + length].rstrip(b"\0")
+            at += length
+            if mask & _WRITTEN:
+                self._writing.pop(name, None)
+            elif mask & _MODIFY and name.endswith((b".yaml", b".yml")) and not name.startswith(b"."):
+                self._writing.setdefault(name, time.monotonic())
 
     def close(self) -> None:
         if self._fd >= 0:
             self._loop.remove_reader(self._fd)
             os.close(self._fd)
             self._fd = -1
+            self._writing.clear()
 
 
 def _identity(directory: Path) -> tuple[int, int]:

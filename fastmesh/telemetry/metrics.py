@@ -77,7 +77,7 @@ def _worker_families(shared: SharedMemory, figures: ControlFigures) -> Families:
     yield Family("fastmesh_workers", "gauge", "Worker processes."), single(running)
     yield Family("fastmesh_worker_restarts", "counter", "Workers replaced."), single(figures.worker_restarts)
     for name, about, value in _WORKER_COUNTERS:
-        yield Family(name, "counter", about), used_only([(pairs, value(stats)) for pairs, stats in kept])
+        yield Family(name, "counter", about), [("", pairs, value(stats)) for pairs, stats in kept]
     yield (
         Family("fastmesh_access_log_written", "counter", "Access log lines written to the file."),
         single(figures.log_lines_written),

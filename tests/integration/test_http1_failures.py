@@ -528,6 +528,7 @@ def test_rate_limit_says_when_to_come_back() -> None:
             assert response.status == 429
             assert response.headers["x-fastmesh-reason"] == "rate_limited"
             assert int(response.headers["retry-after"]) == 1
+            assert len(response.headers["x-request-id"]) == 36
         client.close()
 
 

@@ -113,7 +113,7 @@ def test_histograms_count_what_reached_a_service(shop: Mesh) -> None:
     for name, service, count in (
         ("fastmesh_request_duration_seconds", "shop", 25),
         ("fastmesh_upstream_duration_seconds", "shop", 25),
-        ("fastmesh_request_duration_seconds", "other", 3),
+        ("fastmesh_request_duration_seconds", "other", 2),  # the third was refused by the limit
         ("fastmesh_upstream_duration_seconds", "other", 2),
     ):
         assert total(found, f"{name}_count", service=service) == count

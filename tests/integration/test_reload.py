@@ -2,9 +2,11 @@
 
 import contextlib
 import http.client
+import re
 import shutil
 import signal
 import socket
+import time
 
 import pytest
 
@@ -139,8 +141,43 @@ def test_a_half_written_file_is_not_served(served, blue, green):
     file.write_text(whole[: whole.index("endpoints") + 12])
     wait_until(lambda: served.status()["problems"]["stale"], "the error")
     assert answers(served, "blue")
+    assert re.search(r"^fastmesh_config_errors [1-9]", served.admin("/metrics").text, re.MULTILINE)
     file.write_text(whole)
     wait_for(served, "green")
+    assert re.search(r"^fastmesh_config_errors 0", served.admin("/metrics").text, re.MULTILINE)
+
+
+def test_a_file_is_waited_for_until_it_is_closed(served, blue, green):
+    """Its first half is valid YAML without routes: nobody may ever be served by that."""
+    file = served.directory / "mesh.yaml"
+    whole = file.read_text().replace(blue.address, green.address)
+    half = whole.index("routes:")
+    with file.open("w") as writing:
+        writing.write(whole[:half])
+        writing.flush()
+        started = time.monotonic()
+        while time.monotonic() - started < 0.5:
+            assert served.get().text == "blue"
+        writing.write(whole[half:])
+    wait_for(served, "green")
+    assert [one["outcome"] for one in served.admin("/config/history").json].count("applied") == 2
+
+
+def test_a_symlink_to_another_directory_is_followed(mesh, blue, green, tmp_path):
+    """The layout of releases: the path is a symlink, and moves."""
+    mesh.serve(blue.address)
+    text = (mesh.directory / "mesh.yaml").read_text()
+    for name, address in (("v1", blue.address), ("v2", green.address)):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "mesh.yaml").write_text(text.replace(blue.address, address))
+    (mesh.directory / "mesh.yaml").unlink()
+    mesh.directory.rmdir()
+    mesh.directory.symlink_to(tmp_path / "v1")
+    mesh.start()
+    assert mesh.get().text == "blue"
+    (tmp_path / "next").symlink_to(tmp_path / "v2")
+    (tmp_path / "next").rename(mesh.directory)
+    wait_for(mesh, "green")
 
 
 def test_an_empty_directory_keeps_the_last_good_version(served):

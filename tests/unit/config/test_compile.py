@@ -93,5 +93,5 @@ def test_a_cache_of_another_registry_is_not_used(write: Write) -> None:
 
 
 def test_an_empty_mesh(write: Write, ids: CountingIds) -> None:
-    snapshot = compile_snapshot(config_of(write(a_yaml="admin: {address: 127.0.0.1:9900}\nroutes:\n")), "v", ids, {})
+    snapshot = compile_snapshot(config_of(write(a_yaml="admin: {address: 127.0.0.1:9900}\nroutes: {}\n")), "v", ids, {})
     assert snapshot == compiled.Snapshot("v", (), (), (), ())
