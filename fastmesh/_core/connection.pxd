@@ -30,6 +30,10 @@ cdef void connection_write(connection_t* connection, const char* data, size_t le
 cdef void connection_flush(connection_t* connection) noexcept nogil
 # Whether output waits for the peer; its source is then told when it does not any more (events.on_drained).
 cdef bint connection_is_blocked(connection_t* connection) noexcept nogil
+# Whether the peer has taken anything of our output since this was last asked, be it out of the kernel's buffers.
+cdef bint connection_has_progressed(connection_t* connection) noexcept nogil
+# Its deadline passed while it was FLUSHING or LINGERING.
+cdef void connection_on_deadline(connection_t* connection) noexcept nogil
 # Handle what the flags say: called by the engine for an event, or when the connection is listed as ready.
 cdef void connection_handle(connection_t* connection) noexcept nogil
 # Handle again soon, without an event.

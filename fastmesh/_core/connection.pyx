@@ -54,6 +54,7 @@ from fastmesh._core.sockets cimport (
     socket_reset_on_close,
     socket_send,
     socket_send_pieces,
+    socket_unsent,
 )
 from fastmesh._core.timer_wheel cimport wheel_cancel, wheel_set
 
@@ -341,6 +342,12 @@ cdef bint connection_is_blocked(connection_t* connection) noexcept nogil:
     return True
 
 
+cdef bint connection_has_progressed(connection_t* connection) noexcept nogil:
+    cdef int before = connection.unsent_bytes
+    connection.unsent_bytes = socket_unsent(connection.fd)
+    return connection.unsent_bytes != before
+
+
 # ---- what the flags say
 
 
@@ -425,6 +432,14 @@ cdef void end_after_flush(connection_t* connection) noexcept nogil:
         connection_wake(connection)
         return
     connection_close(connection, False)
+
+
+cdef void connection_on_deadline(connection_t* connection) noexcept nogil:
+    if connection.state == CONNECTION_FLUSHING and connection_has_progressed(connection):
+        connection_set_deadline(connection, connection.worker.now_ms + FLUSH_MS)    # slow, but reading
+        return
+    # What was not sent is missed: the peer must not take what it has for the whole.
+    connection_close(connection, connection.output_bytes > 0)
 
 
 cdef void linger(connection_t* connection) noexcept nogil:

@@ -16,7 +16,7 @@ from libc.stdint cimport uint8_t, uint64_t
 from fastmesh._core.headers cimport head_t
 from fastmesh._core.live cimport connection_t, exchange_t, timer_t
 
-# NULL: no memory.
+# NULL: no memory, or the connection's listener is configured no more.
 cdef exchange_t* exchange_new(connection_t* downstream) noexcept nogil
 # Take over a parsed head; -1: no memory, or larger than the largest buffer.
 cdef int exchange_set_request(exchange_t* exchange, const head_t* head) noexcept nogil
@@ -35,9 +35,9 @@ cdef void exchange_response_head(exchange_t* exchange, head_t* head) noexcept no
 cdef void exchange_response_body(exchange_t* exchange, const char* data, size_t length) noexcept nogil
 # The upstream connection has been let go of before (except in a tunnel).
 cdef void exchange_response_end(exchange_t* exchange, head_t* trailers) noexcept nogil
-# The upstream connection is gone. `is_stale`: it had been reused, and not one byte of an answer had come.
+# The upstream connection is gone. `is_silent`: not one byte of an answer had come.
 cdef void exchange_upstream_failed(
-    exchange_t* exchange, uint8_t reason, const char* detail, bint is_stale
+    exchange_t* exchange, uint8_t reason, const char* detail, bint is_silent
 ) noexcept nogil
 cdef void exchange_upstream_drained(exchange_t* exchange) noexcept nogil
 

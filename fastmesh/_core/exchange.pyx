@@ -1,17 +1,20 @@
 """One request and its response, from its head to its log line. Reads as the pipeline, in order."""
 
+from libc.errno cimport EMFILE, ENFILE, ENOBUFS, ENOMEM
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport free, malloc
-from libc.string cimport memset
+from libc.string cimport memset, strerror
 
 from fastmesh._core.accounting cimport account_exchange
 from fastmesh._core.balancer cimport choice_t, load_observe, load_t, subset_panics, subset_pick, subset_t
 from fastmesh._core.buffers cimport buffer_data, buffer_give, buffer_take
+from fastmesh._core.connection cimport connection_has_progressed
 from fastmesh._core.forwarding cimport FORWARDING_ROOM_FIELDS, forward_request_room
 from fastmesh._core.headers cimport (
     FRAMING_CHUNKED,
     FRAMING_LENGTH,
     FRAMING_NONE,
+    METHOD_CONNECT,
     METHOD_DELETE,
     METHOD_GET,
     METHOD_HEAD,
@@ -27,11 +30,11 @@ from fastmesh._core.live cimport (
     EXCHANGE_BODY_SENT,
     EXCHANGE_COUNTED,
     EXCHANGE_HEAD_SENT,
+    EXCHANGE_ON_REUSED,
     EXCHANGE_REQUEST_COMPLETE,
     EXCHANGE_REQUEST_SENT,
     EXCHANGE_RESPONSE_COMPLETE,
     EXCHANGE_RESPONSE_STARTED,
-    EXCHANGE_RETRIED,
     EXCHANGE_TUNNEL,
     LIVE_EXCHANGE,
     TIMER_EXCHANGE,
@@ -45,10 +48,12 @@ from fastmesh._core.reason cimport (
     REASON_BODY_TIMEOUT,
     REASON_BODY_TOO_LARGE,
     REASON_CONNECT_FAILED,
+    REASON_CONNECT_NOT_SUPPORTED,
     REASON_CONNECT_TIMEOUT,
     REASON_DOWNSTREAM_CLOSED,
     REASON_DOWNSTREAM_STALLED,
     REASON_NO_ENDPOINT,
+    REASON_OVERLOADED,
     REASON_NO_ROUTE,
     REASON_NONE,
     REASON_POOL_EXHAUSTED,
@@ -62,13 +67,17 @@ from fastmesh._core.timer_wheel cimport wheel_cancel, wheel_set
 
 cdef enum:
     CONNECT_TRIES = 2                   # of different endpoints, when connecting fails
+    RETRIES_MAX = 3                     # in all
 
 # ---- birth
 
 
 cdef exchange_t* exchange_new(connection_t* downstream) noexcept nogil:
     cdef worker_t* worker = downstream.worker
-    cdef exchange_t* exchange = <exchange_t*>malloc(sizeof(exchange_t))    # calloc passes glibc's thread cache by
+    cdef exchange_t* exchange
+    if downstream.listener.entry == NULL:
+        return NULL                     # its listener is configured no more: nothing says how to serve it
+    exchange = <exchange_t*>malloc(sizeof(exchange_t))    # calloc passes glibc's thread cache by
     if exchange == NULL:
         return NULL
     memset(exchange, 0, sizeof(exchange_t))
@@ -120,6 +129,10 @@ cdef void exchange_begin(exchange_t* exchange) noexcept nogil:
     cdef bint is_routed
     if not has_body(exchange):
         exchange.flags |= EXCHANGE_REQUEST_COMPLETE
+    if exchange.request.method_id == METHOD_CONNECT:
+        # Passed on, its tunnel would begin on a connection that others use next.
+        answer(exchange, REASON_CONNECT_NOT_SUPPORTED, b"")
+        return
     find_client(exchange)
     is_routed = find_route(exchange)
     reason = filter_at_listener(exchange)
@@ -202,6 +215,8 @@ cdef void attempt(exchange_t* exchange, const load_t* avoid, bint only_new) noex
     if exchange.upstream == NULL:
         if result == POOL_EXHAUSTED:
             answer(exchange, REASON_POOL_EXHAUSTED, b"pool.connections is reached")
+        elif error == EMFILE or error == ENFILE or error == ENOBUFS or error == ENOMEM:
+            answer(exchange, REASON_OVERLOADED, strerror(error))    # our fault, not the endpoint's
         else:
             service.stats.connect_failures += 1
             exchange.endpoint.stats.connect_failures += 1
@@ -209,6 +224,8 @@ cdef void attempt(exchange_t* exchange, const load_t* avoid, bint only_new) noex
         return
     exchange.upstream.exchange = exchange
     exchange.upstream.requests += 1
+    if exchange.upstream.is_reused:
+        exchange.flags |= EXCHANGE_ON_REUSED
     if exchange.upstream.state == CONNECTION_OPEN:
         exchange_connected(exchange)
 
@@ -319,24 +336,27 @@ cdef void exchange_upstream_drained(exchange_t* exchange) noexcept nogil:
 # ---- what goes wrong
 
 
-cdef bint try_again(exchange_t* exchange, uint8_t reason, bint is_stale) noexcept nogil:
-    """A reused connection that was reset before any answer, or an endpoint that could not be reached: once more."""
-    cdef endpoint_t* endpoint = exchange.endpoint
+cdef bint may_try_again(exchange_t* exchange, uint8_t reason, bint is_silent) noexcept nogil:
+    """Where no second answer can come of it: an endpoint that could not be reached; a reused connection that ended
+    before one byte of an answer, and a new one that was made for such a second try."""
     if exchange.flags & (EXCHANGE_RESPONSE_STARTED | EXCHANGE_BODY_SENT):
         return False
-    if is_stale:
-        if exchange.flags & EXCHANGE_RETRIED or not can_send_twice(exchange):
-            return False
-        exchange.flags |= EXCHANGE_RETRIED
-    elif reason == REASON_CONNECT_FAILED or reason == REASON_CONNECT_TIMEOUT:
-        if exchange.retries + 1 >= CONNECT_TRIES:
-            return False
-    else:
+    if reason == REASON_CONNECT_FAILED or reason == REASON_CONNECT_TIMEOUT:
+        exchange.connects_failed += 1
+        return exchange.connects_failed < CONNECT_TRIES
+    if not is_silent or not can_send_twice(exchange) or exchange.retries >= RETRIES_MAX:
+        return False
+    return exchange.flags & EXCHANGE_ON_REUSED or exchange.retries > 0
+
+
+cdef bint try_again(exchange_t* exchange, uint8_t reason, bint is_silent) noexcept nogil:
+    if not may_try_again(exchange, reason, is_silent):
         return False
     exchange.retries += 1
     exchange.destination.service.stats.retries += 1
     exchange.flags &= ~EXCHANGE_HEAD_SENT
-    attempt(exchange, NULL if is_stale else &endpoint.load, is_stale)
+    # On a new connection, and to another endpoint where there is one: this one may be going away.
+    attempt(exchange, &exchange.endpoint.load, is_silent)
     return True
 
 
@@ -351,10 +371,10 @@ cdef void blame_endpoint(exchange_t* exchange) noexcept nogil:
 
 
 cdef void exchange_upstream_failed(
-    exchange_t* exchange, uint8_t reason, const char* detail, bint is_stale
+    exchange_t* exchange, uint8_t reason, const char* detail, bint is_silent
 ) noexcept nogil:
     exchange.upstream = NULL
-    if try_again(exchange, reason, is_stale):
+    if try_again(exchange, reason, is_silent):
         return
     blame_endpoint(exchange)
     fail(exchange, reason, detail)
@@ -414,6 +434,15 @@ cdef void set_timer(exchange_t* exchange) noexcept nogil:
         wheel_set(&exchange.worker.wheel, &exchange.timer.node, exchange.worker.now_ms + soonest)
 
 
+cdef bint is_moving(exchange_t* exchange) noexcept nogil:
+    """Nothing new has come, but a slow reader may still be taking what the kernel holds for it."""
+    if exchange.downstream.server.blocked(exchange) and connection_has_progressed(exchange.downstream):
+        return True
+    if exchange.upstream == NULL or not exchange.upstream.client.blocked(exchange):
+        return False
+    return connection_has_progressed(exchange.upstream)
+
+
 cdef void exchange_on_timer(exchange_t* exchange) noexcept nogil:
     cdef uint64_t due = due_ms(exchange)
     if due == 0 or due > exchange.worker.now_ms:
@@ -422,7 +451,10 @@ cdef void exchange_on_timer(exchange_t* exchange) noexcept nogil:
         else:
             set_timer(exchange)
         return
-    if exchange.flags & EXCHANGE_TUNNEL:
+    if is_moving(exchange):
+        exchange.activity_ms = exchange.worker.now_ms
+        set_timer(exchange)
+    elif exchange.flags & EXCHANGE_TUNNEL:
         finish(exchange)
     elif exchange.downstream.server.blocked(exchange):
         fail(exchange, REASON_DOWNSTREAM_STALLED, b"")

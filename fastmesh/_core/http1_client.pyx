@@ -339,10 +339,10 @@ cdef void complete(connection_t* connection, head_t* trailers, bint has_more) no
 
 cdef void failed(connection_t* connection, uint8_t reason, const char* detail) noexcept nogil:
     cdef exchange_t* exchange = connection.exchange
-    cdef bint is_stale = connection.is_reused and not connection.http1.in_message
+    cdef bint is_silent = not connection.http1.in_message
     connection.exchange = NULL
     pool_discard(connection)
-    exchange_upstream_failed(exchange, reason, detail, is_stale)
+    exchange_upstream_failed(exchange, reason, detail, is_silent)
 
 
 # ---- events of the connection

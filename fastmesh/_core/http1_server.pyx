@@ -90,6 +90,7 @@ cdef enum:
     DISCARD_MS = 5000
     READS_PER_TURN = 8                  # then others get theirs
     SCRATCH_HEADERS = 1024
+    OUTPUT_MAX_BYTES = 65536            # of answers of our own, before they are sent
 
 # ---- input
 
@@ -118,7 +119,8 @@ cdef void on_input(connection_t* connection) noexcept nogil:
 cdef bint wants_input(connection_t* connection) noexcept nogil:
     cdef uint8_t phase = connection.http1.phase
     if phase == HTTP1_HEAD:
-        return connection.exchange == NULL
+        # Who does not read our answers is not asked for more requests.
+        return connection.exchange == NULL and not connection_is_blocked(connection)
     if phase == HTTP1_COMPLETE or phase == HTTP1_REFUSED:
         return False
     return connection.exchange == NULL or exchange_takes_body(connection.exchange)
@@ -186,6 +188,8 @@ cdef size_t process_head(connection_t* connection, char* data, size_t length) no
     cdef listener_entry_t* entry = connection.listener.entry
     if connection.exchange != NULL:
         return 0                        # pipelined: its turn comes
+    if connection.output_bytes > OUTPUT_MAX_BYTES and connection_is_blocked(connection):
+        return 0                        # as in wants_input, within one read of many requests
     if entry == NULL:
         connection_finish(connection, True)
         return length
@@ -448,6 +452,8 @@ cdef void on_connected(connection_t* connection) noexcept nogil:
 cdef void on_drained(connection_t* connection) noexcept nogil:
     if connection.exchange != NULL:
         exchange_downstream_drained(connection.exchange)
+    else:
+        connection_wake(connection)     # the next request
 
 
 cdef void on_broken(connection_t* connection, int error) noexcept nogil:
@@ -457,7 +463,7 @@ cdef void on_broken(connection_t* connection, int error) noexcept nogil:
 cdef void on_deadline(connection_t* connection) noexcept nogil:
     if connection.exchange != NULL:
         return                          # the exchange has its own timeouts
-    if connection.http1.phase == HTTP1_HEAD and connection.http1.in_message:
+    if connection.http1.phase == HTTP1_HEAD and connection.http1.in_message and connection.listener.entry != NULL:
         refuse_with(connection, REASON_HEAD_TIMEOUT, b"")
     else:
         close_now(connection)

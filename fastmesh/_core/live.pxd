@@ -160,6 +160,7 @@ cdef struct connection_t:
     buffer_t* output_first          # to be sent
     buffer_t* output_last
     uint64_t output_bytes
+    int unsent_bytes                # in the kernel, when last asked (connection_has_progressed)
     http1_t http1
     listener_t* listener            # downstream
     endpoint_t* endpoint            # upstream
@@ -279,7 +280,7 @@ cdef enum exchange_flag_t:
     EXCHANGE_RESPONSE_COMPLETE = 8      # its end too
     EXCHANGE_HEAD_SENT = 16             # the upstream codec has the request head
     EXCHANGE_TUNNEL = 32                # after 101
-    EXCHANGE_RETRIED = 64
+    EXCHANGE_ON_REUSED = 64             # the last try went out on a connection from the pool
     EXCHANGE_BODY_SENT = 128            # body bytes were given to the upstream codec: no second try
     EXCHANGE_COUNTED = 256              # counted as active at service and endpoint
     EXCHANGE_BAD = 512                  # the request was not understood
@@ -310,6 +311,7 @@ cdef struct exchange_t:
     uint16_t status
     uint8_t reason                  # reason_t
     uint8_t retries
+    uint8_t connects_failed
     uint32_t retry_after_s          # for the client; 0: not said
     const char* detail              # static text, or ""
 

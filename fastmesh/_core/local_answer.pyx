@@ -50,6 +50,8 @@ cdef const char* phrase_of(int status) noexcept nogil:
         return b"Too Many Requests"
     if status == 431:
         return b"Request Header Fields Too Large"
+    if status == 501:
+        return b"Not Implemented"
     if status == 502:
         return b"Bad Gateway"
     if status == 503:

@@ -32,7 +32,8 @@ cdef enum:                          # reason_t
     REASON_UPSTREAM_MALFORMED = 20
     REASON_UPSTREAM_STALLED = 21
     REASON_UPSTREAM_TRUNCATED = 22
-    REASON_COUNT = 23
+    REASON_CONNECT_NOT_SUPPORTED = 23
+    REASON_COUNT = 24
 
 cdef const char* reason_name(uint8_t reason) noexcept nogil
 cdef int reason_status(uint8_t reason) noexcept nogil

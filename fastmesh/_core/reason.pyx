@@ -30,6 +30,7 @@ TABLE[REASON_UPSTREAM_RESET] = entry_t(b"upstream_reset", 502, b"the endpoint cl
 TABLE[REASON_UPSTREAM_MALFORMED] = entry_t(b"upstream_malformed", 502, b"the endpoint's answer is not valid HTTP")
 TABLE[REASON_UPSTREAM_STALLED] = entry_t(b"upstream_stalled", 504, b"the endpoint stopped in the middle of its answer")
 TABLE[REASON_UPSTREAM_TRUNCATED] = entry_t(b"upstream_truncated", 502, b"the endpoint's answer ended before its end")
+TABLE[REASON_CONNECT_NOT_SUPPORTED] = entry_t(b"connect_not_supported", 501, b"CONNECT is not offered here")
 
 
 cdef const char* reason_name(uint8_t reason) noexcept nogil:

@@ -10,7 +10,12 @@ being called again costs more than the wait. The loop's other work then gets its
 from libc.stdint cimport UINT64_MAX, uint32_t, uint64_t
 
 from fastmesh._core.accounting cimport LOG_FLUSH_BYTES, LOG_FLUSH_MS, log_flush
-from fastmesh._core.connection cimport connection_close, connection_flush, connection_free, connection_handle
+from fastmesh._core.connection cimport (
+    connection_flush,
+    connection_free,
+    connection_handle,
+    connection_on_deadline,
+)
 from fastmesh._core.exchange cimport exchange_on_timer
 from fastmesh._core.listener cimport listener_accept, listener_left, listener_on_timer, listeners_sweep
 from fastmesh._core.live cimport (
@@ -152,7 +157,7 @@ cdef void on_connection_timer(worker_t* worker, connection_t* connection) noexce
         return
     connection.deadline_ms = 0
     if connection.state == CONNECTION_FLUSHING or connection.state == CONNECTION_LINGERING:
-        connection_close(connection, False)
+        connection_on_deadline(connection)
     else:
         connection.events.on_deadline(connection)
 

@@ -47,6 +47,12 @@ cdef extern from "<netinet/in.h>" nogil:
 cdef extern from "<netinet/tcp.h>" nogil:
     enum: TCP_NODELAY
 
+cdef extern from "<sys/ioctl.h>" nogil:
+    int ioctl(int fd, unsigned long request, ...)
+
+cdef extern from "<linux/sockios.h>" nogil:
+    enum: SIOCOUTQ
+
 cdef extern from "<unistd.h>" nogil:
     int close(int fd)
     ssize_t write(int fd, const void* data, size_t length)
@@ -155,3 +161,11 @@ cdef inline void socket_reset_on_close(int fd) noexcept nogil:
     value.l_onoff = 1
     value.l_linger = 0
     setsockopt(fd, SOL_SOCKET, SO_LINGER, &value, sizeof(value))
+
+
+cdef inline int socket_unsent(int fd) noexcept nogil:
+    """Bytes that the kernel holds and the peer has not acknowledged."""
+    cdef int value = 0
+    if ioctl(fd, SIOCOUTQ, &value) < 0:
+        return 0
+    return value
