@@ -676,3 +676,92 @@ def test_odd_ends_of_connections_leave_nothing_alive() -> None:
                     client.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
                 client.close()
         wait_until(lambda: engine.shared.listener(1).accepted == clients)
+
+
+def test_slow_head_on_a_listener_that_is_configured_no_more() -> None:
+    with proxied(serve(reply()), listener={"head_timeout_ms": 200}) as (engine, _):
+        client = engine.connect()
+        client.send(GET[:8])
+        wait_until(lambda: engine.live()["downstream"] == 1)
+        time.sleep(0.05)
+        without = make_snapshot([], version="02")
+        engine.install(s.Snapshot("02", (), without.services, (), ()))
+        engine.call(lambda e: e.remove_listener(1, 20_000))
+        assert client.to_end() == b""
+
+
+def test_a_client_that_pipelines_and_never_reads_is_held_back() -> None:
+    engine = EngineThread(make_snapshot([], route={"path": "/only"}, listener={"idle_timeout_ms": 1000}))
+    client = engine.connect(1)
+    client.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    sent = 0
+    with pytest.raises(OSError):
+        while sent < 100_000_000:
+            client.sock.sendall(GET * 100)
+            sent += 100 * len(GET)
+    assert engine.shared.workers()[0].buffer_bytes < 2_000_000
+    assert sent < 50_000_000
+    client.close()
+    engine.close()
+
+
+def test_many_pipelined_requests_without_a_route_are_all_answered() -> None:
+    engine = EngineThread(make_snapshot([], route={"path": "/only"}))
+    client = engine.connect()
+    count = 20_000
+    sender = threading.Thread(target=client.send, args=(GET * count,))
+    sender.start()
+    time.sleep(0.2)
+    for _ in range(count):
+        assert client.response().status == 404
+    sender.join()
+    client.close()
+    engine.close()
+
+
+def test_connect_is_refused_and_never_reaches_the_pool() -> None:
+    with proxied(serve(b"HTTP/1.1 200 OK\r\n\r\n")) as (engine, upstream):
+        client = engine.connect()
+        client.send(b"CONNECT a:443 HTTP/1.1\r\nHost: a:443\r\n\r\n")
+        assert reason_of(client, 501) == "connect_not_supported"
+        client.close()
+        assert upstream.connections == 0
+
+
+def test_a_stale_connection_whose_endpoint_is_gone_is_retried_elsewhere() -> None:
+    """One endpoint answers once on each connection, then resets it and stops listening; the other one lives."""
+
+    def dying(client: Client, number: int) -> None:
+        client.until(b"\r\n\r\n")
+        client.send(reply(b"dying"))
+        client.until(b"\r\n\r\n")
+        first._listening.close()
+        client.reset()
+
+    first, second = ScriptedUpstream(dying), ScriptedUpstream(serve(reply(b"alive")))
+    engine = EngineThread(make_snapshot([first.port, second.port]))
+    client = engine.connect()
+    for _ in range(12):
+        client.send(GET)
+        assert client.response().status == 200
+    client.close()
+    second.close()
+    engine.close()
+
+
+@pytest.mark.parametrize("closing", [True, False])
+def test_a_slow_but_steady_reader_gets_all(closing: bool) -> None:
+    size = 8_000_000
+    with proxied(serve(reply(b"x" * size)), service={"idle_timeout_ms": 400}) as (engine, _):
+        client = engine.connect(20)
+        request = GET[:-2] + b"Connection: close\r\n\r\n" if closing else GET
+        client.send(request)
+        head = client.until(b"\r\n\r\n")
+        assert b"200 OK" in head
+        received = len(client._rest)
+        while received < size:
+            data = client.sock.recv(100_000)
+            assert data, f"cut off after {received} of {size} bytes"
+            received += len(data)
+            time.sleep(0.025)
+        client.close()
