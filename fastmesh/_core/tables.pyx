@@ -258,10 +258,12 @@ cdef class Tables:
                 subset_free(entry.subsets[i])
                 entry.subsets[i] = NULL
         entry.endpoint_count = 0
-        self.set_endpoints(index, endpoints)
-        for i in range(old_count):
-            endpoint_release(self.worker, old[i])
-        free(old)
+        try:
+            self.set_endpoints(index, endpoints)
+        finally:
+            for i in range(old_count):
+                endpoint_release(self.worker, old[i])
+            free(old)
         return 0
 
     cdef int release_endpoints(self, uint32_t index) except -1:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import types
 import typing
+from abc import ABC, abstractmethod
 from typing import Annotated, Any, Union, get_args, get_origin
 
 import msgspec
@@ -15,14 +16,14 @@ from fastmesh.config.scalars import Scalar
 from fastmesh.config.schema import Mapping, OneOrMany
 
 
-class Reader:
+class Reader(ABC):
     """Reads one type of the schema."""
 
     expected = ""
 
+    @abstractmethod
     def read(self, node: Node, path: Path, reading: Reading) -> Any:
         """The value, or FAILED."""
-        raise NotImplementedError
 
     def mismatch(self, node: Node, path: Path, reading: Reading, hint: str = "") -> Any:
         """Report that a node is of the wrong kind."""
