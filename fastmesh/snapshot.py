@@ -36,6 +36,7 @@ class KeySource(IntEnum):
     COOKIE = 2
     SOURCE_ADDRESS = 3
     PATH = 4
+    CLIENT = 5  # the client's verified identity: URI, else DNS name, else subject
 
 
 class PathMatch(IntEnum):
@@ -56,6 +57,33 @@ class ValueMatch(IntEnum):
     ABSENT = 4
 
 
+class Protocol(IntEnum):
+    """What is spoken on a listener or with a service."""
+
+    HTTP = 0  # listener: HTTP/1 and HTTP/2, told apart by their first bytes, or by ALPN
+    HTTP1 = 1
+    HTTP2 = 2
+    TCP = 3
+    DETECT = 4  # listener: HTTP, TLS or neither, by the client's first bytes; TCP after a short silence
+    AUTO = 5  # service: HTTP/2 where ALPN chooses it, else HTTP/1
+
+
+class ClientCertificate(IntEnum):
+    """What a listener asks of its clients."""
+
+    NONE = 0
+    OPTIONAL = 1  # verified when there is one
+    REQUIRED = 2
+
+
+class IdentityPart(IntEnum):
+    """A part of a peer's verified identity; ``ValueTest.name`` of `Route.client` is its name in lower case."""
+
+    URI = 0  # the first URI of the subject alternative names: a SPIFFE id
+    DNS = 1  # the first DNS name
+    SUBJECT = 2  # RFC 4514
+
+
 class Key(_Part):
     """The key of a hash balancer or of a rate limit; ``name``: header (lower case) or cookie, else empty."""
 
@@ -71,6 +99,51 @@ class Limit(_Part):
     period_ns: int
     burst_tokens: int
     key: Key = Key()
+
+
+class Certificate(_Part):
+    """A certificate with its chain and key."""
+
+    name: str  # where it was read from, for messages and metrics
+    chain_pem: bytes  # the leaf first
+    key_pem: bytes
+    names: tuple[str, ...]  # DNS names and IP addresses of the leaf, lower case; "*.example.org" for a wildcard
+
+    def __repr__(self) -> str:
+        return f"Certificate({self.name!r})"  # never the key
+
+
+class ListenerTls(_Part):
+    """How a listener terminates TLS."""
+
+    certificate_indexes: tuple[int, ...]  # into Snapshot.certificates; [0] is the default
+    client_certificate: ClientCertificate = ClientCertificate.NONE
+    client_ca_pem: bytes = b""
+    min_version: int = 0x0303  # TLS 1.2
+    ciphers: str = ""  # of TLS 1.2, as OpenSSL writes them; empty: a safe default
+    alpn: tuple[str, ...] = ("h2", "http/1.1")
+    is_optional: bool = False  # plain clients are served too
+    handshake_timeout_ms: int = 10_000
+    forwards_client_certificate: bool = False  # X-Forwarded-Client-Cert
+
+
+class ServiceTls(_Part):
+    """How connections to endpoints of a service are secured."""
+
+    ca_pem: bytes = b""  # empty: the system's
+    verifies: bool = True
+    server_name: str = ""  # SNI, and the name that is verified; empty: none is sent, the endpoint's IP is verified
+    spiffe_ids: tuple[str, ...] = ()  # if not empty, one of these must be the peer's URI, whatever its name
+    certificate_index: int = -1  # into Snapshot.certificates
+    min_version: int = 0x0303
+
+
+class TcpRoute(_Part):
+    """Where a listener's TCP connections go. Never HTTP: bytes to bytes."""
+
+    name: str
+    sni: tuple[str, ...]  # TLS passed through: "example.org" or "*.example.org"; empty: whatever no other route takes
+    destinations: tuple["Destination", ...]  # with one series id each
 
 
 class Listener(_Part):
@@ -92,6 +165,14 @@ class Listener(_Part):
     via: str  # pseudonym for Via, or empty: no Via
     limit_index: int  # into Snapshot.limits, -1: none
     unrouted_series_id: int  # counts requests that no route took
+    protocol: Protocol = Protocol.HTTP
+    tls: ListenerTls | None = None
+    tcp_routes: tuple[TcpRoute, ...] = ()  # with Protocol.TCP and Protocol.DETECT
+    proxy_protocol_from: tuple[str, ...] = ()  # CIDR blocks whose connections begin with a PROXY header
+    detect_timeout_ms: int = 100  # silence after which Protocol.DETECT takes a connection as TCP
+    streams_max: int = 128  # HTTP/2: at a time on a connection
+    connection_age_max_ms: int = 0  # then a connection is drained; jittered; 0: no limit
+    tcp_idle_timeout_ms: int = 3_600_000
 
 
 class Endpoint(_Part):
@@ -121,6 +202,10 @@ class Service(_Part):
     limit_index: int
     endpoints: tuple[Endpoint, ...]
     subsets: tuple[tuple[tuple[str, str], ...], ...]  # [0] is (): the whole service; labels to match
+    protocol: Protocol = Protocol.HTTP1
+    tls: ServiceTls | None = None
+    proxy_protocol_version: int = 0  # 1, 2: what connections begin with; 0: nothing
+    streams_max: int = 128  # HTTP/2: at a time on a connection, if the endpoint allows more
 
 
 class ValueTest(_Part):
@@ -158,6 +243,8 @@ class Route(_Part):
     query: tuple[ValueTest, ...]
     destinations: tuple[Destination, ...]
     limit_index: int
+    client: tuple[ValueTest, ...] = ()  # of the client's verified identity: see IdentityPart
+    allows_connect: bool = False
 
 
 class AccessLog(_Part):
@@ -177,6 +264,7 @@ class Snapshot(_Part):
     routes: tuple[Route, ...]
     limits: tuple[Limit, ...]
     access_log: AccessLog = AccessLog()
+    certificates: tuple[Certificate, ...] = ()
 
 
 _encoder = msgspec.msgpack.Encoder()

@@ -178,8 +178,13 @@ cdef int connection_keep(connection_t* connection, char* data, size_t consumed, 
 
 
 cdef inline void mark_dirty(connection_t* connection) noexcept nogil:
-    if not connection.in_dirty:
-        connection.in_dirty = 1
+    if connection.in_dirty:
+        return
+    connection.in_dirty = 1
+    if connection.flushes_late:
+        connection.next_dirty = connection.worker.dirty_late
+        connection.worker.dirty_late = connection
+    else:
         connection.next_dirty = connection.worker.dirty
         connection.worker.dirty = connection
 
@@ -412,7 +417,7 @@ cdef void connection_finish(connection_t* connection, bint peer_may_send) noexce
     if connection.state == CONNECTION_CLOSED:
         return
     connection.state = CONNECTION_FLUSHING
-    connection.http1.in_message = peer_may_send
+    connection.lingers = peer_may_send
     if connection.input != NULL:
         buffer_give(connection.worker, connection.input)
         connection.input = NULL
@@ -424,9 +429,8 @@ cdef void connection_finish(connection_t* connection, bint peer_may_send) noexce
 
 
 cdef void end_after_flush(connection_t* connection) noexcept nogil:
-    if connection.http1.in_message and not connection.io & IO_END:
+    if connection.lingers and not connection.io & IO_END:
         connection.state = CONNECTION_LINGERING
-        connection.http1.discarded = 0
         shutdown(connection.fd, SHUT_WR)
         connection_set_deadline(connection, connection.worker.now_ms + LINGER_MS)
         connection_wake(connection)
@@ -451,8 +455,8 @@ cdef void linger(connection_t* connection) noexcept nogil:
         if received < 0:
             connection_close(connection, False)
             return
-        connection.http1.discarded += <uint64_t>received
-        if connection.http1.discarded > LINGER_MAX_BYTES:
+        connection.lingered_bytes += <uint64_t>received
+        if connection.lingered_bytes > LINGER_MAX_BYTES:
             connection_close(connection, False)
             return
 

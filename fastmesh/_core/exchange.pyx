@@ -3,11 +3,11 @@
 from libc.errno cimport EMFILE, ENFILE, ENOBUFS, ENOMEM
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport free, malloc
-from libc.string cimport memset, strerror
+from libc.string cimport memcpy, memset, strerror
 
 from fastmesh._core.accounting cimport account_exchange
 from fastmesh._core.balancer cimport choice_t, load_observe, load_t, subset_panics, subset_pick, subset_t
-from fastmesh._core.buffers cimport buffer_data, buffer_give, buffer_take
+from fastmesh._core.buffers cimport buffer_data, buffer_give, buffer_room, buffer_take
 from fastmesh._core.connection cimport connection_has_progressed
 from fastmesh._core.forwarding cimport FORWARDING_ROOM_FIELDS, forward_request_room
 from fastmesh._core.headers cimport (
@@ -25,19 +25,27 @@ from fastmesh._core.headers cimport (
     header_t,
 )
 from fastmesh._core.live cimport (
-    CONNECTION_OPEN,
     EXCHANGE_BAD,
     EXCHANGE_BODY_SENT,
     EXCHANGE_COUNTED,
     EXCHANGE_HEAD_SENT,
+    EXCHANGE_NOT_REPLAYABLE,
     EXCHANGE_ON_REUSED,
     EXCHANGE_REQUEST_COMPLETE,
     EXCHANGE_REQUEST_SENT,
     EXCHANGE_RESPONSE_COMPLETE,
     EXCHANGE_RESPONSE_STARTED,
+    EXCHANGE_TCP,
     EXCHANGE_TUNNEL,
     LIVE_EXCHANGE,
+    PROOF_NONE,
+    PROOF_SILENT,
+    PROOF_UNPROCESSED,
+    PROTOCOL_AUTO,
+    PROTOCOL_HTTP2,
     TIMER_EXCHANGE,
+    buffer_t,
+    client_codec_t,
     endpoint_t,
     service_entry_t,
     worker_t,
@@ -50,6 +58,7 @@ from fastmesh._core.reason cimport (
     REASON_CONNECT_FAILED,
     REASON_CONNECT_NOT_SUPPORTED,
     REASON_CONNECT_TIMEOUT,
+    REASON_DEADLINE_EXCEEDED,
     REASON_DOWNSTREAM_CLOSED,
     REASON_DOWNSTREAM_STALLED,
     REASON_NO_ENDPOINT,
@@ -61,13 +70,14 @@ from fastmesh._core.reason cimport (
     REASON_UPSTREAM_STALLED,
 )
 from fastmesh._core.request_key cimport request_key_hash
-from fastmesh._core.stage_filter cimport filter_at_listener, filter_request, find_client
-from fastmesh._core.stage_route cimport find_route
+from fastmesh._core.stage_filter cimport filter_at_listener, filter_request, filter_tcp, find_client
+from fastmesh._core.stage_route cimport find_route, use_route
 from fastmesh._core.timer_wheel cimport wheel_cancel, wheel_set
 
 cdef enum:
     CONNECT_TRIES = 2                   # of different endpoints, when connecting fails
     RETRIES_MAX = 3                     # in all
+    REPLAY_MAX_BYTES = 65536            # of a request body, kept for a second try
 
 # ---- birth
 
@@ -92,7 +102,7 @@ cdef exchange_t* exchange_new(connection_t* downstream) noexcept nogil:
     exchange.timer.owner = exchange
     exchange.timer.kind = TIMER_EXCHANGE
     exchange.detail = b""
-    downstream.exchange = exchange
+    exchange.grpc_status = -1
     worker.stats.live[LIVE_EXCHANGE] += 1
     return exchange
 
@@ -129,15 +139,26 @@ cdef void exchange_begin(exchange_t* exchange) noexcept nogil:
     cdef bint is_routed
     if not has_body(exchange):
         exchange.flags |= EXCHANGE_REQUEST_COMPLETE
-    if exchange.request.method_id == METHOD_CONNECT:
-        # Passed on, its tunnel would begin on a connection that others use next.
-        answer(exchange, REASON_CONNECT_NOT_SUPPORTED, b"")
-        return
     find_client(exchange)
     is_routed = find_route(exchange)
     reason = filter_at_listener(exchange)
     if reason == REASON_NONE:
         reason = filter_request(exchange) if is_routed else REASON_NO_ROUTE
+    if reason == REASON_NONE and exchange.request.method_id == METHOD_CONNECT and not exchange.route.allows_connect:
+        reason = REASON_CONNECT_NOT_SUPPORTED
+    if reason:
+        answer(exchange, reason, exchange.detail)
+        return
+    set_timer(exchange)
+    attempt(exchange, NULL, False)
+
+
+cdef void exchange_begin_tcp(exchange_t* exchange, route_entry_t* route) noexcept nogil:
+    """A connection as one exchange without a head: the same limits, balancers, counters and log."""
+    cdef uint8_t reason = filter_at_listener(exchange)
+    exchange.flags |= EXCHANGE_TCP | EXCHANGE_TUNNEL
+    if reason == REASON_NONE:
+        reason = filter_tcp(exchange) if route != NULL and use_route(exchange, route) else REASON_NO_ROUTE
     if reason:
         answer(exchange, reason, exchange.detail)
         return
@@ -189,6 +210,16 @@ cdef inline bint can_send_twice(exchange_t* exchange) noexcept nogil:
     return is_idempotent(exchange) and not has_body(exchange)
 
 
+cdef const client_codec_t* client_codec(exchange_t* exchange) noexcept nogil:
+    cdef worker_t* worker = exchange.worker
+    cdef uint8_t protocol = exchange.destination.service.protocol
+    if exchange.flags & EXCHANGE_TCP:
+        return worker.tcp_client
+    if protocol == PROTOCOL_AUTO:
+        protocol = exchange.endpoint.protocol   # until ALPN has chosen: HTTP/1, which hands over when it is HTTP/2
+    return worker.http2_client if protocol == PROTOCOL_HTTP2 else worker.http1_client
+
+
 cdef void attempt(exchange_t* exchange, const load_t* avoid, bint only_new) noexcept nogil:
     cdef worker_t* worker = exchange.worker
     cdef service_entry_t* service = exchange.destination.service
@@ -210,7 +241,8 @@ cdef void attempt(exchange_t* exchange, const load_t* avoid, bint only_new) noex
         service.stats.panics += 1
     set_endpoint(exchange, <endpoint_t*>load)
     exchange.upstream = pool_take(
-        worker, exchange.endpoint, service, worker.http1_client, not can_send_twice(exchange), only_new, &result, &error
+        worker, exchange.endpoint, service, client_codec(exchange), not can_send_twice(exchange), only_new,
+        &result, &error
     )
     if exchange.upstream == NULL:
         if result == POOL_EXHAUSTED:
@@ -220,28 +252,36 @@ cdef void attempt(exchange_t* exchange, const load_t* avoid, bint only_new) noex
         else:
             service.stats.connect_failures += 1
             exchange.endpoint.stats.connect_failures += 1
-            exchange_upstream_failed(exchange, REASON_CONNECT_FAILED, b"the connection could not be opened", False)
+            exchange_upstream_failed(exchange, REASON_CONNECT_FAILED, b"the connection could not be opened", PROOF_NONE)
         return
-    exchange.upstream.exchange = exchange
     exchange.upstream.requests += 1
     if exchange.upstream.is_reused:
         exchange.flags |= EXCHANGE_ON_REUSED
-    if exchange.upstream.state == CONNECTION_OPEN:
-        exchange_connected(exchange)
+    exchange.upstream.client.attach(exchange)
 
 
 # ---- forward: the request
 
 
 cdef void exchange_connected(exchange_t* exchange) noexcept nogil:
-    cdef bint is_end = not has_body(exchange)
+    cdef bint is_end = not has_body(exchange) and not exchange.flags & EXCHANGE_TCP
     exchange.flags |= EXCHANGE_HEAD_SENT
+    exchange.upstream_protocol = exchange.upstream.protocol
     exchange.sent_ns = exchange.worker.now_ns
     exchange.activity_ms = exchange.worker.now_ms
     if is_end:
         exchange.flags |= EXCHANGE_REQUEST_SENT
     exchange.upstream.client.head(exchange, is_end)
-    if not is_end:
+    if is_end:
+        return
+    if exchange.replay != NULL:
+        exchange.upstream.client.body(
+            exchange, buffer_data(exchange.replay), exchange.replay.end - exchange.replay.begin
+        )
+    if exchange.flags & EXCHANGE_REQUEST_COMPLETE:      # a second try: all of it is here
+        exchange.flags |= EXCHANGE_REQUEST_SENT
+        exchange.upstream.client.end(exchange, NULL)
+    else:
         exchange.downstream.server.resume(exchange)
 
 
@@ -249,6 +289,33 @@ cdef bint exchange_takes_body(exchange_t* exchange) noexcept nogil:
     if exchange.upstream == NULL or not exchange.flags & EXCHANGE_HEAD_SENT:
         return False
     return not exchange.upstream.client.blocked(exchange)
+
+
+cdef void keep_for_replay(exchange_t* exchange, const char* data, size_t length) noexcept nogil:
+    """Where connections carry several exchanges, an endpoint may refuse one after its body was sent (RFC 9113 8.7)."""
+    cdef buffer_t* kept = exchange.replay
+    cdef size_t before = 0 if kept == NULL else kept.end
+    if exchange.flags & EXCHANGE_NOT_REPLAYABLE:
+        return
+    if kept == NULL or buffer_room(kept) < length:
+        exchange.replay = buffer_take(exchange.worker, before + length) if before + length <= REPLAY_MAX_BYTES else NULL
+        if exchange.replay != NULL and kept != NULL:
+            memcpy(buffer_data(exchange.replay), buffer_data(kept), before)
+            exchange.replay.end = <uint32_t>before
+        if kept != NULL:
+            buffer_give(exchange.worker, kept)
+        if exchange.replay == NULL:
+            exchange.flags |= EXCHANGE_NOT_REPLAYABLE
+            return
+    memcpy(buffer_data(exchange.replay) + before, data, length)
+    exchange.replay.end = <uint32_t>(before + length)
+
+
+cdef void drop_replay(exchange_t* exchange) noexcept nogil:
+    if exchange.replay != NULL:
+        buffer_give(exchange.worker, exchange.replay)
+        exchange.replay = NULL
+    exchange.flags |= EXCHANGE_NOT_REPLAYABLE
 
 
 cdef bint exchange_request_body(exchange_t* exchange, const char* data, size_t length) noexcept nogil:
@@ -259,6 +326,10 @@ cdef bint exchange_request_body(exchange_t* exchange, const char* data, size_t l
     if most and exchange.bytes_in > most and not exchange.flags & EXCHANGE_TUNNEL:
         fail(exchange, REASON_BODY_TOO_LARGE, b"")
         return False
+    if exchange.upstream.client.multiplexes:
+        keep_for_replay(exchange, data, length)
+    else:
+        exchange.flags |= EXCHANGE_NOT_REPLAYABLE
     exchange.upstream.client.body(exchange, data, length)
     return True
 
@@ -266,6 +337,9 @@ cdef bint exchange_request_body(exchange_t* exchange, const char* data, size_t l
 cdef void exchange_request_end(exchange_t* exchange, head_t* trailers) noexcept nogil:
     exchange.flags |= EXCHANGE_REQUEST_COMPLETE | EXCHANGE_REQUEST_SENT
     exchange.activity_ms = exchange.worker.now_ms
+    if trailers != NULL:
+        drop_replay(exchange)
+        exchange.flags |= EXCHANGE_BODY_SENT    # like a body, they cannot be sent again
     exchange.upstream.client.end(exchange, trailers)
     if exchange.flags & EXCHANGE_TUNNEL:
         end_tunnel(exchange)
@@ -274,12 +348,19 @@ cdef void exchange_request_end(exchange_t* exchange, head_t* trailers) noexcept 
 # ---- forward: the response
 
 
+cdef bint exchange_is_tunnel_answer(exchange_t* exchange, const head_t* head) noexcept nogil:
+    if head.status == 101:
+        return True
+    return exchange.request.method_id == METHOD_CONNECT and 200 <= head.status < 300
+
+
 cdef void exchange_response_head(exchange_t* exchange, head_t* head) noexcept nogil:
     cdef bint failed
     exchange.activity_ms = exchange.worker.now_ms
     if head.status < 200 and head.status != 101:
         exchange.downstream.server.informational(exchange, head)
         return
+    drop_replay(exchange)
     exchange.flags |= EXCHANGE_RESPONSE_STARTED
     exchange.status = head.status
     exchange.answered_ns = exchange.worker.now_ns
@@ -287,11 +368,13 @@ cdef void exchange_response_head(exchange_t* exchange, head_t* head) noexcept no
     load_observe(&exchange.endpoint.load, exchange.answered_ns - exchange.sent_ns, failed, exchange.worker.now_ns)
     if head.status >= 500:
         exchange.endpoint.stats.failures += 1
-    if head.status == 101:
+    if exchange_is_tunnel_answer(exchange, head):
         # The request ended with its head; from here on both directions are bytes, until both have ended.
         exchange.flags |= EXCHANGE_TUNNEL
         exchange.flags &= ~(EXCHANGE_REQUEST_COMPLETE | EXCHANGE_REQUEST_SENT)
-    exchange.downstream.server.head(exchange, head, head.framing == FRAMING_NONE and head.status != 101)
+    exchange.downstream.server.head(
+        exchange, head, head.framing == FRAMING_NONE and not exchange.flags & EXCHANGE_TUNNEL
+    )
 
 
 cdef void exchange_response_body(exchange_t* exchange, const char* data, size_t length) noexcept nogil:
@@ -336,27 +419,33 @@ cdef void exchange_upstream_drained(exchange_t* exchange) noexcept nogil:
 # ---- what goes wrong
 
 
-cdef bint may_try_again(exchange_t* exchange, uint8_t reason, bint is_silent) noexcept nogil:
-    """Where no second answer can come of it: an endpoint that could not be reached; a reused connection that ended
-    before one byte of an answer, and a new one that was made for such a second try."""
-    if exchange.flags & (EXCHANGE_RESPONSE_STARTED | EXCHANGE_BODY_SENT):
+cdef bint may_try_again(exchange_t* exchange, uint8_t reason, uint8_t proof) noexcept nogil:
+    """Where no second answer can come of it: an endpoint that could not be reached, or that says it has not acted; a
+    reused connection that ended before one byte of an answer, and a new one that was made for such a second try."""
+    if exchange.flags & EXCHANGE_RESPONSE_STARTED:
+        return False
+    if exchange.flags & EXCHANGE_BODY_SENT and exchange.flags & EXCHANGE_NOT_REPLAYABLE:
         return False
     if reason == REASON_CONNECT_FAILED or reason == REASON_CONNECT_TIMEOUT:
         exchange.connects_failed += 1
         return exchange.connects_failed < CONNECT_TRIES
-    if not is_silent or not can_send_twice(exchange) or exchange.retries >= RETRIES_MAX:
+    if exchange.retries >= RETRIES_MAX:
+        return False
+    if proof == PROOF_UNPROCESSED:
+        return True
+    if proof != PROOF_SILENT or not can_send_twice(exchange):
         return False
     return exchange.flags & EXCHANGE_ON_REUSED or exchange.retries > 0
 
 
-cdef bint try_again(exchange_t* exchange, uint8_t reason, bint is_silent) noexcept nogil:
-    if not may_try_again(exchange, reason, is_silent):
+cdef bint try_again(exchange_t* exchange, uint8_t reason, uint8_t proof) noexcept nogil:
+    if not may_try_again(exchange, reason, proof):
         return False
     exchange.retries += 1
     exchange.destination.service.stats.retries += 1
     exchange.flags &= ~EXCHANGE_HEAD_SENT
     # On a new connection, and to another endpoint where there is one: this one may be going away.
-    attempt(exchange, &exchange.endpoint.load, is_silent)
+    attempt(exchange, &exchange.endpoint.load, proof == PROOF_SILENT)
     return True
 
 
@@ -371,10 +460,10 @@ cdef void blame_endpoint(exchange_t* exchange) noexcept nogil:
 
 
 cdef void exchange_upstream_failed(
-    exchange_t* exchange, uint8_t reason, const char* detail, bint is_silent
+    exchange_t* exchange, uint8_t reason, const char* detail, uint8_t proof
 ) noexcept nogil:
     exchange.upstream = NULL
-    if try_again(exchange, reason, is_silent):
+    if try_again(exchange, reason, proof):
         return
     blame_endpoint(exchange)
     fail(exchange, reason, detail)
@@ -398,7 +487,10 @@ cdef void answer(exchange_t* exchange, uint8_t reason, const char* detail) noexc
     exchange.reason = reason
     exchange.detail = detail
     exchange.flags |= EXCHANGE_RESPONSE_STARTED | EXCHANGE_RESPONSE_COMPLETE
-    send_local_answer(exchange)
+    if exchange.flags & EXCHANGE_TCP:
+        exchange.downstream.server.abort(exchange)      # nothing that we could say would be understood
+    else:
+        send_local_answer(exchange)
     finish(exchange)
 
 
@@ -412,8 +504,19 @@ cdef void exchange_downstream_gone(exchange_t* exchange) noexcept nogil:
 
 
 cdef uint64_t due_ms(exchange_t* exchange) noexcept nogil:
-    """When patience ends; 0: never. Before the response head it is the request timeout, else the idle timeout."""
+    """When patience ends; 0: never. Before the response head it is the request timeout, else the idle timeout; the
+    client's own deadline counts always."""
+    cdef uint64_t due = patience_ms(exchange)
+    cdef uint64_t deadline_ms = exchange.deadline_ns // 1000000
+    if deadline_ms and (due == 0 or deadline_ms < due):
+        return deadline_ms
+    return due
+
+
+cdef uint64_t patience_ms(exchange_t* exchange) noexcept nogil:
     cdef service_entry_t* service = exchange.destination.service
+    if exchange.flags & EXCHANGE_TCP:
+        return exchange.activity_ms + exchange.listener.tcp_idle_timeout_ms
     if exchange.flags & EXCHANGE_REQUEST_COMPLETE and not exchange.flags & EXCHANGE_RESPONSE_STARTED:
         if service.request_timeout_ms == 0:
             return 0
@@ -428,8 +531,16 @@ cdef void set_timer(exchange_t* exchange) noexcept nogil:
     """At or before due_ms, whatever state the exchange will be in: the timer is not moved with each byte."""
     cdef service_entry_t* service = exchange.destination.service
     cdef uint64_t soonest = service.request_timeout_ms
+    cdef uint64_t until_deadline
     if service.idle_timeout_ms and (soonest == 0 or service.idle_timeout_ms < soonest):
         soonest = service.idle_timeout_ms
+    if exchange.flags & EXCHANGE_TCP:
+        soonest = exchange.listener.tcp_idle_timeout_ms
+    if exchange.deadline_ns:
+        until_deadline = 1
+        if exchange.deadline_ns > exchange.worker.now_ns:
+            until_deadline += (exchange.deadline_ns - exchange.worker.now_ns) // 1000000
+        soonest = until_deadline if soonest == 0 or until_deadline < soonest else soonest
     if soonest:
         wheel_set(&exchange.worker.wheel, &exchange.timer.node, exchange.worker.now_ms + soonest)
 
@@ -450,6 +561,9 @@ cdef void exchange_on_timer(exchange_t* exchange) noexcept nogil:
             wheel_set(&exchange.worker.wheel, &exchange.timer.node, due)
         else:
             set_timer(exchange)
+        return
+    if exchange.deadline_ns and exchange.worker.now_ns >= exchange.deadline_ns:
+        fail(exchange, REASON_DEADLINE_EXCEEDED, b"")
         return
     if is_moving(exchange):
         exchange.activity_ms = exchange.worker.now_ms
@@ -481,6 +595,8 @@ cdef void finish(exchange_t* exchange) noexcept nogil:
     exchange.downstream.server.detach(exchange)
     if exchange.block != NULL:
         buffer_give(worker, exchange.block)
+    if exchange.replay != NULL:
+        buffer_give(worker, exchange.replay)
     exchange.tables.references -= 1
     worker.stats.live[LIVE_EXCHANGE] -= 1
     free(exchange)

@@ -27,6 +27,7 @@ from fastmesh._core.connection cimport (
 )
 from fastmesh._core.exchange cimport (
     exchange_connected,
+    exchange_is_tunnel_answer,
     exchange_response_body,
     exchange_response_end,
     exchange_response_head,
@@ -55,6 +56,7 @@ from fastmesh._core.live cimport (
     CONNECTION_CONNECTING,
     CONNECTION_OPEN,
     EXCHANGE_REQUEST_SENT,
+    EXCHANGE_TUNNEL,
     HTTP1_BODY_CHUNKED,
     HTTP1_BODY_CLOSE,
     HTTP1_BODY_LENGTH,
@@ -63,6 +65,9 @@ from fastmesh._core.live cimport (
     HTTP1_TUNNEL,
     IO_READABLE,
     IO_WRITE_BROKEN,
+    PROOF_NONE,
+    PROOF_SILENT,
+    PROTOCOL_HTTP1,
     connection_t,
     exchange_t,
     http1_t,
@@ -92,6 +97,12 @@ cdef const char* PART_OF_HEAD = b"within the response head"
 # ---- output
 
 
+cdef void attach(exchange_t* exchange) noexcept nogil:
+    exchange.upstream.exchange = exchange
+    if exchange.upstream.state == CONNECTION_OPEN:
+        exchange_connected(exchange)
+
+
 cdef void send_head(exchange_t* exchange, bint is_end) noexcept nogil:
     cdef connection_t* connection = exchange.upstream
     cdef http1_t* http1 = &connection.http1
@@ -111,7 +122,7 @@ cdef void send_body(exchange_t* exchange, const char* data, size_t length) noexc
 
 
 cdef void send_end(exchange_t* exchange, head_t* trailers) noexcept nogil:
-    if exchange.status == 101:
+    if exchange.flags & EXCHANGE_TUNNEL:
         connection_shut(exchange.upstream)
     else:
         http1_send_body_end(exchange.upstream, trailers)
@@ -121,7 +132,7 @@ cdef void cancel(exchange_t* exchange) noexcept nogil:
     cdef connection_t* connection = exchange.upstream
     exchange.upstream = NULL
     connection.exchange = NULL
-    if connection.state == CONNECTION_OPEN and exchange.status == 101:
+    if connection.state == CONNECTION_OPEN and exchange.flags & EXCHANGE_TUNNEL:
         connection_flush(connection)
     pool_discard(connection)
 
@@ -253,7 +264,7 @@ cdef bint is_expected(exchange_t* exchange, head_t* head) noexcept nogil:
 cdef void start_body(connection_t* connection, head_t* head) noexcept nogil:
     cdef http1_t* http1 = &connection.http1
     http1.keep_alive = head.flags & HEAD_KEEP_ALIVE
-    if head.status == 101:
+    if exchange_is_tunnel_answer(connection.exchange, head):
         http1.phase = HTTP1_TUNNEL
         http1.out_framing = FRAMING_CLOSE
     elif head.framing == FRAMING_LENGTH and head.content_length > 0:
@@ -339,10 +350,10 @@ cdef void complete(connection_t* connection, head_t* trailers, bint has_more) no
 
 cdef void failed(connection_t* connection, uint8_t reason, const char* detail) noexcept nogil:
     cdef exchange_t* exchange = connection.exchange
-    cdef bint is_silent = not connection.http1.in_message
+    cdef uint8_t proof = PROOF_NONE if connection.http1.in_message else PROOF_SILENT
     connection.exchange = NULL
     pool_discard(connection)
-    exchange_upstream_failed(exchange, reason, detail, is_silent)
+    exchange_upstream_failed(exchange, reason, detail, proof)
 
 
 # ---- events of the connection
@@ -369,7 +380,7 @@ cdef void on_broken(connection_t* connection, int error) noexcept nogil:
     elif connection.http1.phase == HTTP1_TUNNEL or connection.http1.phase == HTTP1_COMPLETE:
         connection.exchange = NULL
         pool_discard(connection)
-        exchange_upstream_failed(exchange, REASON_UPSTREAM_RESET, strerror(error), False)
+        exchange_upstream_failed(exchange, REASON_UPSTREAM_RESET, strerror(error), PROOF_NONE)
     elif connection.http1.phase == HTTP1_HEAD:
         failed(connection, REASON_UPSTREAM_RESET, strerror(error))
     else:
@@ -390,6 +401,8 @@ HTTP1_CLIENT.events.on_input = on_input
 HTTP1_CLIENT.events.on_drained = on_drained
 HTTP1_CLIENT.events.on_broken = on_broken
 HTTP1_CLIENT.events.on_deadline = on_deadline
+HTTP1_CLIENT.protocol = PROTOCOL_HTTP1
+HTTP1_CLIENT.attach = attach
 HTTP1_CLIENT.head = send_head
 HTTP1_CLIENT.body = send_body
 HTTP1_CLIENT.end = send_end

@@ -9,6 +9,7 @@ from fastmesh._core.http1_writer cimport http1_head_bound, http1_write_response
 from fastmesh._core.live cimport (
     EXCHANGE_BAD,
     EXCHANGE_REQUEST_COMPLETE,
+    EXCHANGE_TUNNEL,
     HTTP1_TUNNEL,
     connection_t,
     http1_t,
@@ -52,7 +53,7 @@ cdef void http1_send_response_head(exchange_t* exchange, head_t* head, bint is_e
     cdef connection_t* connection = exchange.downstream
     cdef http1_t* http1 = &connection.http1
     cdef forwarding_t forwarding = forwarding_of(exchange)
-    if head.status == 101:
+    if exchange.flags & EXCHANGE_TUNNEL:
         http1.keep_alive = 0
         http1.phase = HTTP1_TUNNEL
         forward_response(head, &forwarding, exchange.request.method_id, 1, True)

@@ -3,6 +3,3 @@
 from fastmesh._core.live cimport connection_t, server_codec_t
 
 cdef server_codec_t HTTP1_SERVER
-
-# Go on after the connection was accepted, or end it when nothing is going on: the listener drains.
-cdef void http1_server_drain(connection_t* connection) noexcept nogil

@@ -64,6 +64,7 @@ from fastmesh._core.http1_response cimport http1_send_informational, http1_send_
 from fastmesh._core.live cimport (
     CONNECTION_OPEN,
     EXCHANGE_BAD,
+    EXCHANGE_TUNNEL,
     HTTP1_BODY_CHUNKED,
     HTTP1_BODY_LENGTH,
     HTTP1_COMPLETE,
@@ -71,6 +72,7 @@ from fastmesh._core.live cimport (
     HTTP1_REFUSED,
     HTTP1_TUNNEL,
     IO_READABLE,
+    PROTOCOL_HTTP1,
     exchange_t,
     http1_t,
     listener_entry_t,
@@ -224,6 +226,7 @@ cdef void begin(connection_t* connection, head_t* head) noexcept nogil:
     if exchange == NULL:
         close_now(connection)
         return
+    connection.exchange = exchange
     connection.requests += 1
     connection.deadline_ms = 0
     http1.in_message = 0
@@ -274,6 +277,7 @@ cdef void refuse_with(connection_t* connection, uint8_t reason, const char* deta
         if exchange == NULL:
             close_now(connection)
             return
+        connection.exchange = exchange
     exchange_refuse(exchange, reason, detail)
 
 
@@ -393,7 +397,7 @@ cdef void send_body(exchange_t* exchange, const char* data, size_t length) noexc
 
 
 cdef void send_end(exchange_t* exchange, head_t* trailers) noexcept nogil:
-    if exchange.status == 101:
+    if exchange.flags & EXCHANGE_TUNNEL:
         connection_shut(exchange.downstream)
     else:
         http1_send_body_end(exchange.downstream, trailers)
@@ -469,7 +473,7 @@ cdef void on_deadline(connection_t* connection) noexcept nogil:
         close_now(connection)
 
 
-cdef void http1_server_drain(connection_t* connection) noexcept nogil:
+cdef void drain(connection_t* connection) noexcept nogil:
     connection.http1.keep_alive = 0
     if connection.exchange == NULL and connection.http1.phase == HTTP1_HEAD and not connection.http1.in_message:
         connection_finish(connection, connection.io & IO_READABLE)
@@ -488,3 +492,5 @@ HTTP1_SERVER.abort = abort_response
 HTTP1_SERVER.detach = detach
 HTTP1_SERVER.blocked = is_blocked
 HTTP1_SERVER.resume = resume
+HTTP1_SERVER.protocol = PROTOCOL_HTTP1
+HTTP1_SERVER.drain = drain

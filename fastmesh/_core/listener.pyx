@@ -11,7 +11,6 @@ from libc.stdlib cimport calloc, free
 from libc.string cimport memmove, strlen, strncmp
 
 from fastmesh._core.connection cimport connection_new, connection_set_deadline
-from fastmesh._core.http1_server cimport http1_server_drain
 from fastmesh._core.live cimport (
     CONNECTION_CLOSED,
     CONNECTION_OPEN,
@@ -175,6 +174,7 @@ cdef void welcome(listener_t* listener, int fd, const sockaddr_storage* address,
         return
     connection.is_downstream = 1
     connection.server = worker.http1_server
+    connection.protocol = worker.http1_server.protocol
     connection.listener = listener
     connection.io = IO_WRITABLE
     describe_client(connection, address)
@@ -253,7 +253,7 @@ cdef void listener_remove(listener_t* listener, uint64_t deadline_ms) noexcept n
     while connection != NULL:
         next = connection.next
         if connection.listener == listener and connection.state == CONNECTION_OPEN:
-            http1_server_drain(connection)
+            connection.server.drain(connection)
         connection = next
 
 

@@ -3,17 +3,21 @@
     worker_t       engine.pyx      one a process; everything hangs off it
     listener_t     engine.pyx      owned by the worker; outlives its configuration until its last connection has ended
     connection_t   connection.pyx  owned by the worker; ended by connection_close, freed at the end of the round
+    tls_t          tls.pyx         owned by its connection
+    http2_t        http2_session.pyx  owned by its connection
+    http2_stream_t http2_session.pyx  owned by its session
     exchange_t     exchange.pyx    owned by itself: from exchange_new to exchange_finish
     endpoint_t     pool.pyx        counted: the tables that name it, and its connections
     tables_t       tables.pyx      counted: the engine, and the exchanges that began under it
     buffer_t       buffers.pyx     owned by the connection or exchange that took it
 """
 
-from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
+from libc.stdint cimport int8_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from fastmesh._core.access_log cimport access_format_t
 from fastmesh._core.balancer cimport load_t, subset_t
 from fastmesh._core.hashing cimport sip_key_t
 from fastmesh._core.headers cimport head_t, header_t
+from fastmesh._core.hpack cimport hpack_decoder_t
 from fastmesh._core.http1_chunked cimport chunked_t
 from fastmesh._core.http1_parser cimport http1_limits_t
 from fastmesh._core.limiter cimport limit_t
@@ -81,13 +85,27 @@ cdef enum io_flag_t:
 
 cdef enum connection_state_t:
     CONNECTION_CONNECTING = 0
-    CONNECTION_OPEN = 1
-    CONNECTION_FLUSHING = 2         # no more input; closes when the output is out
-    CONNECTION_LINGERING = 3        # FIN sent, input is thrown away so that no RST destroys our answer
-    CONNECTION_CLOSED = 4           # descriptor closed; freed at the end of the round
+    CONNECTION_SECURING = 1         # TCP stands, the TLS handshake is under way
+    CONNECTION_OPEN = 2
+    CONNECTION_FLUSHING = 3         # no more input; closes when the output is out
+    CONNECTION_LINGERING = 4        # FIN sent, input is thrown away so that no RST destroys our answer
+    CONNECTION_CLOSED = 5           # descriptor closed; freed at the end of the round
+
+cdef enum protocol_t:               # snapshot.Protocol; of a connection: HTTP (not known yet), HTTP1, HTTP2 or TCP
+    PROTOCOL_HTTP = 0
+    PROTOCOL_HTTP1 = 1
+    PROTOCOL_HTTP2 = 2
+    PROTOCOL_TCP = 3
+    PROTOCOL_DETECT = 4
+    PROTOCOL_AUTO = 5
+
+cdef enum proof_t:                  # what a failed try tells of whether the endpoint has acted on the request
+    PROOF_NONE = 0                  # it may have
+    PROOF_SILENT = 1                # not one byte of an answer had come
+    PROOF_UNPROCESSED = 2           # it says that it has not (REFUSED_STREAM, GOAWAY)
 
 cdef struct io_events_t:            # what a connection tells its codec
-    void (*on_connected)(connection_t*) noexcept nogil
+    void (*on_connected)(connection_t*) noexcept nogil          # and secured, where it is to be
     void (*on_input)(connection_t*) noexcept nogil
     void (*on_drained)(connection_t*) noexcept nogil            # the output queue that had blocked is empty
     void (*on_broken)(connection_t*, int error) noexcept nogil  # errno
@@ -103,15 +121,20 @@ cdef struct server_codec_t:         # what an exchange asks of its downstream si
     void (*detach)(exchange_t*) noexcept nogil                  # the exchange is over: go on with the next
     bint (*blocked)(exchange_t*) noexcept nogil                 # output waits for the peer
     void (*resume)(exchange_t*) noexcept nogil                  # read on
+    uint8_t protocol                                            # protocol_t
+    void (*drain)(connection_t*) noexcept nogil                 # no new exchanges; end when those there are have ended
 
 cdef struct client_codec_t:         # what an exchange asks of its upstream side
     io_events_t events
+    void (*attach)(exchange_t*) noexcept nogil                  # take exchange.upstream; exchange_connected follows
     void (*head)(exchange_t*, bint is_end) noexcept nogil       # exchange.request
     void (*body)(exchange_t*, const char*, size_t) noexcept nogil
     void (*end)(exchange_t*, head_t* trailers) noexcept nogil
     void (*cancel)(exchange_t*) noexcept nogil
     bint (*blocked)(exchange_t*) noexcept nogil
     void (*resume)(exchange_t*) noexcept nogil
+    uint8_t protocol                                            # protocol_t
+    bint multiplexes                                            # a connection carries several exchanges at a time
 
 cdef enum http1_phase_t:            # where an HTTP/1 connection stands in its input
     HTTP1_HEAD = 0
@@ -124,13 +147,62 @@ cdef enum http1_phase_t:            # where an HTTP/1 connection stands in its i
 
 cdef struct http1_t:                # the HTTP/1 codec's state of one connection
     uint64_t remaining              # body bytes to come (HTTP1_BODY_LENGTH)
-    uint64_t discarded              # body bytes thrown away after an early answer
+    uint64_t discarded              # body bytes thrown away after an early answer; upstream: 1xx heads so far
     size_t scanned                  # http1_find_head_end
     chunked_t chunked
     uint8_t phase                   # http1_phase_t
     uint8_t out_framing             # framing_t of what we send
     uint8_t keep_alive              # may carry another exchange
     uint8_t in_message              # bytes of the message being read have come
+
+cdef enum:                          # parts of an identity: snapshot.IdentityPart
+    IDENTITY_URI = 0
+    IDENTITY_DNS = 1
+    IDENTITY_SUBJECT = 2
+    IDENTITY_PARTS = 3
+
+cdef enum tls_failure_t:            # why a handshake failed; index into listener_stats_t.tls_failures
+    TLS_OK = 0
+    TLS_TIMEOUT = 1                 # the peer stalled
+    TLS_CLOSED = 2                  # the peer went away in the midst of it
+    TLS_NOT_TLS = 3                 # plain HTTP, or garbage
+    TLS_CERTIFICATE = 4             # the peer's certificate was missing, or not to be believed
+    TLS_ALERT = 5                   # the peer refused ours, or found nothing in common
+    TLS_PROTOCOL = 6                # no common version or cipher, or a breach of the protocol
+    TLS_FAILURES = 7
+
+cdef struct tls_t:                  # TLS of one connection
+    void* ssl                       # SSL, owned
+    buffer_t* unsent                # encrypted, and not yet taken by the socket
+    char* identity_text             # owned; the parts of the peer's verified identity, zero-terminated; NULL: none
+    uint16_t[3] identity_at         # offsets into it
+    uint16_t[3] identity_len
+    uint8_t failure                 # tls_failure_t
+    uint8_t has_ended               # close_notify came
+    uint8_t was_resumed
+    uint8_t version                 # 2, 3: TLS 1.2, 1.3
+    char[96] detail                 # what OpenSSL said of the failure
+
+cdef struct http2_stream_t:         # one exchange on an HTTP/2 connection; see http2_session.pyx
+    uint32_t id
+    uint8_t state                   # http2_stream_state_t
+    uint8_t flags
+    http2_t* session
+    http2_stream_t* next            # in its bucket
+    http2_stream_t* next_waiting    # session.waiting: not begun yet, or output held up by a window
+    exchange_t* exchange            # NULL: it is over for us
+    int64_t send_window             # bytes; may be negative (RFC 9113 6.9.2)
+    int64_t receive_window
+    uint32_t unacknowledged         # received and consumed, not yet given back as a window
+    buffer_t* input                 # body bytes that the other side does not take yet
+    buffer_t* output                # body bytes that wait for a window
+
+cdef struct http2_t:                # the HTTP/2 codec's state of one connection; see http2_session.pyx
+    connection_t* connection
+    hpack_decoder_t decoder
+    uint32_t stream_count           # open ones
+    uint32_t bucket_count           # power of two
+    http2_stream_t** buckets        # by id; owned
 
 cdef struct connection_t:
     uint8_t source                  # SOURCE_CONNECTION
@@ -141,6 +213,10 @@ cdef struct connection_t:
     uint8_t in_ready                # listed in worker.ready
     uint8_t is_idle                 # upstream: in the pool
     uint8_t is_reused               # upstream: carried an exchange before
+    uint8_t protocol                # protocol_t
+    uint8_t flushes_late            # at the end of the round instead of after each event: many exchanges, one send
+    uint8_t lingers                 # FLUSHING: the peer may still be sending
+    uint8_t is_draining             # no new exchanges
     int fd
     uint32_t read_bytes             # how much to ask for: grows while it comes, shrinks when the other side is slow
     worker_t* worker
@@ -153,19 +229,22 @@ cdef struct connection_t:
     const io_events_t* events
     const server_codec_t* server    # downstream
     const client_codec_t* client    # upstream
-    exchange_t* exchange            # HTTP/1: the one
+    exchange_t* exchange            # HTTP/1 and TCP: the one
+    tls_t* tls                      # NULL: plain
+    http2_t* http2                  # NULL: it does not speak HTTP/2
     timer_t timer
     uint64_t deadline_ms            # when events.on_deadline is due; 0: never. The timer may fire earlier
     buffer_t* input                 # received, not yet consumed
     buffer_t* output_first          # to be sent
     buffer_t* output_last
     uint64_t output_bytes
+    uint64_t lingered_bytes         # thrown away while LINGERING
     int unsent_bytes                # in the kernel, when last asked (connection_has_progressed)
     http1_t http1
     listener_t* listener            # downstream
     endpoint_t* endpoint            # upstream
     uint32_t requests               # exchanges begun
-    uint64_t expires_ms             # upstream: not to be reused after; 0: never
+    uint64_t expires_ms             # not to be used for another exchange after; 0: never
     uint64_t idle_since_ms
     uint16_t peer_port
     uint8_t peer_len
@@ -196,6 +275,9 @@ cdef struct endpoint_t:
     socklen_t address_len
     connection_t* idle              # last used first
     connection_t* idle_oldest
+    connection_t* shared            # open or connecting ones that take several exchanges each, by next_idle
+    uint8_t protocol                # PROTOCOL_AUTO: what ALPN chose last; PROTOCOL_HTTP: not known yet
+    void* tls_session               # SSL_SESSION to resume, owned; NULL: none
     endpoint_stats_t* stats
     service_stats_t* service_stats
     char text[64]                   # "address:port"
@@ -208,6 +290,37 @@ cdef struct key_t:                  # snapshot.Key
 cdef struct limit_entry_t:
     limit_t limit
     key_t key
+
+cdef struct tls_name_t:             # a name for which a listener has a certificate
+    const char* name                # lower case; "*.example.org" for a wildcard
+    void* ssl_ctx                   # SSL_CTX, owned by the tables' Python objects
+
+cdef struct tls_listener_t:         # snapshot.ListenerTls
+    void* ssl_ctx                   # of the default certificate
+    uint32_t name_count
+    tls_name_t* names               # owned
+    uint8_t client_certificate      # snapshot.ClientCertificate
+    uint8_t is_optional
+    uint8_t forwards_client_certificate
+    uint8_t alpn_len
+    uint8_t[32] alpn                # as the protocol writes it: lengths and names, the preferred first
+    uint32_t handshake_timeout_ms
+
+cdef struct tls_service_t:          # snapshot.ServiceTls
+    void* ssl_ctx
+    uint8_t verifies
+    const char* server_name         # "" : none
+    uint32_t spiffe_id_count
+    const char** spiffe_ids         # owned
+
+cdef struct network_t:              # a CIDR block; IPv4 as ::ffff:a.b.c.d
+    uint8_t[16] address
+    uint8_t prefix_bits
+
+cdef struct tcp_route_t:            # snapshot.TcpRoute
+    route_entry_t* route            # owned; listener_count 1
+    uint32_t sni_count
+    const char** sni                # owned; lower case
 
 cdef struct listener_entry_t:       # snapshot.Listener
     uint32_t id
@@ -224,6 +337,16 @@ cdef struct listener_entry_t:       # snapshot.Listener
     const char* via
     limit_entry_t* limit            # NULL: none
     series_stats_t* unrouted
+    uint8_t protocol                # protocol_t
+    tls_listener_t* tls             # owned; NULL: plain
+    uint32_t tcp_route_count
+    tcp_route_t* tcp_routes         # owned
+    uint32_t proxy_network_count
+    network_t* proxy_networks       # owned; whose connections begin with a PROXY header
+    uint32_t detect_timeout_ms
+    uint32_t streams_max
+    uint32_t connection_age_max_ms
+    uint32_t tcp_idle_timeout_ms
 
 cdef struct service_entry_t:        # snapshot.Service
     uint32_t id
@@ -243,6 +366,10 @@ cdef struct service_entry_t:        # snapshot.Service
     subset_t** subsets              # owned
     uint32_t endpoint_count
     endpoint_t** endpoints          # references held
+    uint8_t protocol                # protocol_t
+    uint8_t proxy_protocol_version
+    uint32_t streams_max
+    tls_service_t* tls              # owned; NULL: plain
 
 cdef struct destination_t:
     service_entry_t* service
@@ -259,6 +386,7 @@ cdef struct route_entry_t:          # snapshot.Route
     int64_t weight_sum
     destination_t* destinations
     limit_entry_t* limit
+    bint allows_connect
 
 cdef struct tables_t:
     uint32_t references
@@ -279,16 +407,21 @@ cdef enum exchange_flag_t:
     EXCHANGE_RESPONSE_STARTED = 4       # a final head was given to the downstream codec
     EXCHANGE_RESPONSE_COMPLETE = 8      # its end too
     EXCHANGE_HEAD_SENT = 16             # the upstream codec has the request head
-    EXCHANGE_TUNNEL = 32                # after 101
+    EXCHANGE_TUNNEL = 32                # bytes both ways: after 101, a successful CONNECT, or from the start (TCP)
     EXCHANGE_ON_REUSED = 64             # the last try went out on a connection from the pool
     EXCHANGE_BODY_SENT = 128            # body bytes were given to the upstream codec: no second try
     EXCHANGE_COUNTED = 256              # counted as active at service and endpoint
     EXCHANGE_BAD = 512                  # the request was not understood
+    EXCHANGE_TCP = 1024                 # no HTTP at all: no head, no status
+    EXCHANGE_GRPC = 2048
+    EXCHANGE_NOT_REPLAYABLE = 4096      # body bytes were sent that `replay` does not hold
 
 cdef struct exchange_t:
     worker_t* worker
     connection_t* downstream
     connection_t* upstream          # NULL: none (yet)
+    http2_stream_t* down_stream     # HTTP/2: its stream on the downstream connection
+    http2_stream_t* up_stream       # and on the upstream connection
     tables_t* tables
     listener_entry_t* listener
     route_entry_t* route            # NULL: none matched
@@ -297,7 +430,9 @@ cdef struct exchange_t:
     series_stats_t* series
     head_t request                  # its text and table stand in `block`
     buffer_t* block
+    buffer_t* replay                # request body sent so far, for a second try; NULL: none
     timer_t timer
+    uint64_t deadline_ns            # when the client gives up (grpc-timeout); 0: it did not say
     uint64_t begun_ns
     uint64_t sent_ns                # request head given to the upstream
     uint64_t answered_ns            # response head arrived; 0: none
@@ -307,11 +442,12 @@ cdef struct exchange_t:
     uint32_t flags                  # exchange_flag_t
     uint32_t client_off             # in request.text: the client's address as trusted proxies saw it
     uint32_t client_len             # 0: it is the downstream peer's
-    uint32_t stream_id              # of a multiplexing codec; 0 for HTTP/1
     uint16_t status
     uint8_t reason                  # reason_t
     uint8_t retries
     uint8_t connects_failed
+    uint8_t upstream_protocol       # protocol_t of the last try
+    int8_t grpc_status              # -1: none seen
     uint32_t retry_after_s          # for the client; 0: not said
     const char* detail              # static text, or ""
 
@@ -335,6 +471,7 @@ cdef struct worker_t:
     uint32_t free_counts[4]
     connection_t* connections
     connection_t* dirty             # with output to flush at the end of this event
+    connection_t* dirty_late        # and at the end of the round (connection_t.flushes_late)
     connection_t* ready             # to be handled again without an event
     connection_t* closed            # to be freed at the end of this round
     listener_t* listeners
@@ -345,6 +482,10 @@ cdef struct worker_t:
     worker_stats_t* stats
     const server_codec_t* http1_server
     const client_codec_t* http1_client
+    const server_codec_t* http2_server
+    const client_codec_t* http2_client
+    const server_codec_t* tcp_server
+    const client_codec_t* tcp_client
     endpoint_t** endpoints          # by endpoint id; no references of its own
     int log_fd
     uint32_t log_len

@@ -201,6 +201,7 @@ cdef connection_t* open_new(
     if state == CONNECTION_OPEN:
         connection.io |= IO_WRITABLE
     connection.client = codec
+    connection.protocol = codec.protocol
     connection.endpoint = endpoint
     endpoint_hold(endpoint)
     endpoint.open_count += 1

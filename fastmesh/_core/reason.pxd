@@ -33,7 +33,11 @@ cdef enum:                          # reason_t
     REASON_UPSTREAM_STALLED = 21
     REASON_UPSTREAM_TRUNCATED = 22
     REASON_CONNECT_NOT_SUPPORTED = 23
-    REASON_COUNT = 24
+    REASON_DEADLINE_EXCEEDED = 24
+    REASON_UPSTREAM_TLS = 25
+    REASON_UPSTREAM_REFUSED = 26
+    REASON_UPGRADE_REFUSED = 27
+    REASON_COUNT = 28
 
 cdef const char* reason_name(uint8_t reason) noexcept nogil
 cdef int reason_status(uint8_t reason) noexcept nogil

@@ -31,6 +31,10 @@ TABLE[REASON_UPSTREAM_MALFORMED] = entry_t(b"upstream_malformed", 502, b"the end
 TABLE[REASON_UPSTREAM_STALLED] = entry_t(b"upstream_stalled", 504, b"the endpoint stopped in the middle of its answer")
 TABLE[REASON_UPSTREAM_TRUNCATED] = entry_t(b"upstream_truncated", 502, b"the endpoint's answer ended before its end")
 TABLE[REASON_CONNECT_NOT_SUPPORTED] = entry_t(b"connect_not_supported", 501, b"CONNECT is not offered here")
+TABLE[REASON_DEADLINE_EXCEEDED] = entry_t(b"deadline_exceeded", 504, b"the client's own deadline has passed")
+TABLE[REASON_UPSTREAM_TLS] = entry_t(b"upstream_tls", 503, b"the connection to the endpoint could not be secured")
+TABLE[REASON_UPSTREAM_REFUSED] = entry_t(b"upstream_refused", 503, b"the endpoint takes no more requests")
+TABLE[REASON_UPGRADE_REFUSED] = entry_t(b"upgrade_refused", 502, b"the endpoint does not speak the protocol asked for")
 
 
 cdef const char* reason_name(uint8_t reason) noexcept nogil:

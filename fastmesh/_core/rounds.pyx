@@ -81,6 +81,13 @@ cdef inline void note(connection_t* connection, uint32_t events) noexcept nogil:
         connection.io |= IO_BROKEN | IO_READABLE
 
 
+cdef inline void flush_dirty_late(worker_t* worker) noexcept nogil:
+    """What many exchanges have written to one connection goes out at once."""
+    worker.dirty = worker.dirty_late
+    worker.dirty_late = NULL
+    flush_dirty(worker)
+
+
 cdef inline void flush_dirty(worker_t* worker) noexcept nogil:
     cdef connection_t* connection
     while worker.dirty != NULL:
@@ -207,6 +214,7 @@ cdef void rounds_arm(worker_t* worker) noexcept nogil:
 
 cdef void rounds_settle(worker_t* worker) noexcept nogil:
     flush_dirty(worker)
+    flush_dirty_late(worker)
     free_closed(worker)
     listeners_sweep(worker)
     rounds_arm(worker)
@@ -231,6 +239,8 @@ cdef void rounds_run(worker_t* worker) noexcept nogil:
         if worker.ready != NULL:
             handle_ready(worker)
         handle_timers(worker)
+        if worker.dirty_late != NULL:
+            flush_dirty_late(worker)
         if worker.closed != NULL:
             free_closed(worker)
         if (count <= 0 and worker.ready == NULL) or worker.now_ns > until_ns:

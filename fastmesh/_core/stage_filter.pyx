@@ -12,6 +12,10 @@ from fastmesh._core.request_id cimport request_id_write
 from fastmesh._core.request_key cimport request_key_secret_hash
 
 
+cdef const char* PLAIN = b"http"
+cdef const char* SECURE = b"https"
+
+
 cdef void find_client(exchange_t* exchange) noexcept nogil:
     cdef uint32_t length = 0
     cdef const char* first
@@ -49,8 +53,8 @@ cdef int rewrite_request(exchange_t* exchange) noexcept nogil:
     cdef forwarding_t forwarding
     forwarding.client = exchange.downstream.peer
     forwarding.client_len = exchange.downstream.peer_len
-    forwarding.scheme = b"http"
-    forwarding.scheme_len = 4
+    forwarding.scheme = SECURE if exchange.downstream.tls != NULL else PLAIN
+    forwarding.scheme_len = 5 if exchange.downstream.tls != NULL else 4
     forwarding.trusted_hops = exchange.listener.trusted_hops
     forwarding.via = exchange.listener.via
     forwarding.via_len = exchange.listener.via_len
@@ -60,6 +64,12 @@ cdef int rewrite_request(exchange_t* exchange) noexcept nogil:
 
 cdef uint8_t filter_at_listener(exchange_t* exchange) noexcept nogil:
     return REASON_NONE if within_limit(exchange, exchange.listener.limit) else REASON_RATE_LIMITED
+
+
+cdef uint8_t filter_tcp(exchange_t* exchange) noexcept nogil:
+    if not within_limit(exchange, exchange.route.limit):
+        return REASON_RATE_LIMITED
+    return REASON_NONE if within_limit(exchange, exchange.destination.service.limit) else REASON_RATE_LIMITED
 
 
 cdef uint8_t filter_request(exchange_t* exchange) noexcept nogil:

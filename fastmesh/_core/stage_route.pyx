@@ -2,7 +2,7 @@
 
 from libc.stdint cimport int32_t, uint32_t
 
-from fastmesh._core.live cimport destination_t, route_entry_t
+from fastmesh._core.live cimport destination_t
 from fastmesh._core.router cimport router_match
 
 
@@ -24,11 +24,13 @@ cdef destination_t* choose_destination(route_entry_t* route) noexcept nogil:
 
 
 cdef bint find_route(exchange_t* exchange) noexcept nogil:
-    cdef uint32_t i
     cdef int32_t index = router_match(exchange.tables.router, exchange.listener.index, &exchange.request)
-    if index < 0:
-        return False
-    exchange.route = &exchange.tables.routes[index]
+    return index >= 0 and use_route(exchange, &exchange.tables.routes[index])
+
+
+cdef bint use_route(exchange_t* exchange, route_entry_t* route) noexcept nogil:
+    cdef uint32_t i
+    exchange.route = route
     exchange.destination = choose_destination(exchange.route)
     if exchange.destination == NULL:
         return False

@@ -170,6 +170,11 @@ cdef class Tables:
         if listener.limit_index >= 0:
             entry.limit = &self.ptr.limits[<uint32_t>listener.limit_index]
         entry.unrouted = shared_series(self.worker.shared, self.worker.slot, listener.unrouted_series_id)
+        entry.protocol = listener.protocol
+        entry.detect_timeout_ms = listener.detect_timeout_ms
+        entry.streams_max = listener.streams_max
+        entry.connection_age_max_ms = listener.connection_age_max_ms
+        entry.tcp_idle_timeout_ms = listener.tcp_idle_timeout_ms
         return 0
 
     cdef int build_service(self, uint32_t index) except -1:
@@ -186,6 +191,9 @@ cdef class Tables:
         entry.pool_connections_max = service.pool_connections_max
         entry.pool_idle_timeout_ms = service.pool_idle_timeout_ms
         entry.pool_age_max_ms = service.pool_age_max_ms
+        entry.protocol = service.protocol
+        entry.proxy_protocol_version = service.proxy_protocol_version
+        entry.streams_max = service.streams_max
         if service.limit_index >= 0:
             entry.limit = &self.ptr.limits[<uint32_t>service.limit_index]
         entry.stats = shared_service(self.worker.shared, self.worker.slot, service.id)
@@ -222,6 +230,7 @@ cdef class Tables:
                 destination.series[j] = shared_series(self.worker.shared, self.worker.slot, arm.series_ids[j])
         if route.limit_index >= 0:
             entry.limit = &self.ptr.limits[<uint32_t>route.limit_index]
+        entry.allows_connect = route.allows_connect
         return 0
 
     cdef int set_endpoints(self, uint32_t index, tuple endpoints) except -1:
