@@ -68,6 +68,7 @@ from fastmesh._core.reason cimport (
     REASON_POOL_EXHAUSTED,
     REASON_REQUEST_TIMEOUT,
     REASON_UPSTREAM_STALLED,
+    REASON_UPSTREAM_TLS,
 )
 from fastmesh._core.request_key cimport request_key_hash
 from fastmesh._core.stage_filter cimport filter_at_listener, filter_request, filter_tcp, find_client
@@ -426,7 +427,7 @@ cdef bint may_try_again(exchange_t* exchange, uint8_t reason, uint8_t proof) noe
         return False
     if exchange.flags & EXCHANGE_BODY_SENT and exchange.flags & EXCHANGE_NOT_REPLAYABLE:
         return False
-    if reason == REASON_CONNECT_FAILED or reason == REASON_CONNECT_TIMEOUT:
+    if reason == REASON_CONNECT_FAILED or reason == REASON_CONNECT_TIMEOUT or reason == REASON_UPSTREAM_TLS:
         exchange.connects_failed += 1
         return exchange.connects_failed < CONNECT_TRIES
     if exchange.retries >= RETRIES_MAX:
