@@ -216,7 +216,7 @@ def test_refuses_what_is_not_there(memory):
         memory.reset_id("worker", 1)
     with pytest.raises(IndexError):
         memory.reset_id("listener", shared.LISTENERS_MAX)
-    with pytest.raises(IndexError, match="5 words"):
+    with pytest.raises(IndexError, match="14 words"):
         memory.add("listener", 0, 1, 14, 1)
     with pytest.raises(IndexError, match="worker 3 of 3"):
         memory.add("listener", 3, 1, 0, 1)
