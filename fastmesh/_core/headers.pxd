@@ -70,6 +70,16 @@ cdef struct header_t:           # 16 bytes
     uint8_t id                  # header_id_t
     uint8_t flags               # header_flag_t
 
+cdef enum:                      # parts of an identity: snapshot.IdentityPart
+    IDENTITY_URI = 0
+    IDENTITY_DNS = 1
+    IDENTITY_SUBJECT = 2
+    IDENTITY_PARTS = 3
+
+cdef struct identity_t:         # who the sender of a head has proven to be
+    const char* parts[3]        # NULL: it has no such part
+    uint32_t lengths[3]
+
 cdef struct head_t:
     char* text
     header_t* headers
@@ -95,6 +105,7 @@ cdef struct head_t:
     uint32_t reason_off         # response: reason phrase
     uint32_t reason_len
     uint64_t content_length     # valid with FRAMING_LENGTH
+    const identity_t* identity  # borrowed while routes are matched; NULL: unknown
 
 # The id of a known header name in any case, else HEADER_OTHER.
 cdef uint8_t header_identify(const char* name, size_t length) noexcept nogil

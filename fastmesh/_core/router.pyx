@@ -15,7 +15,9 @@ from fastmesh._core.regex cimport regex_fullmatch
 from fastmesh._core.router_tree cimport (
     no_slash_hash, segment_hash, tree_add_rule, tree_find, tree_free, tree_host, tree_live_nodes, tree_new, tree_path,
 )
-from fastmesh._core.router_values cimport header_test_passes, query_test_passes, text_copy, value_test_compile
+from fastmesh._core.router_values cimport (
+    header_test_passes, identity_test_compile, identity_test_passes, query_test_passes, text_copy, value_test_compile,
+)
 
 import os
 
@@ -75,6 +77,9 @@ cdef bint rule_passes(const rule_t* rule, const head_t* head) noexcept nogil:
             return False
     for i in range(rule.query_count):
         if not query_test_passes(&rule.query[i], head):
+            return False
+    for i in range(rule.client_count):
+        if not identity_test_passes(&rule.client[i], head):
             return False
     # Last: it is the only test that takes the GIL.
     return rule.pattern == NULL or regex_fullmatch(rule.pattern, head.text + head.path_off, head.path_len)
@@ -213,6 +218,15 @@ cdef value_test_t* compile_tests(router_t* router, tuple sources, list patterns)
     return tests
 
 
+cdef int compile_client(router_t* router, rule_t* rule, tuple sources, list patterns) except -1:
+    cdef Py_ssize_t i
+    rule.client_count = <uint16_t>len(sources)
+    rule.client = <value_test_t*>take(router, <size_t>len(sources) * sizeof(value_test_t))
+    for i in range(len(sources)):
+        identity_test_compile(&rule.client[i], sources[i], &router.arena, patterns)
+    return 0
+
+
 cdef rule_t* compile_rule(router_t* router, object route, int32_t index, list patterns) except NULL:
     cdef rule_t* rule = <rule_t*>take(router, sizeof(rule_t))
     cdef object pattern
@@ -224,6 +238,7 @@ cdef rule_t* compile_rule(router_t* router, object route, int32_t index, list pa
     rule.query_count = <uint16_t>len(route.query)
     rule.headers = compile_tests(router, route.headers, patterns)
     rule.query = compile_tests(router, route.query, patterns)
+    compile_client(router, rule, route.client, patterns)
     if route.path_match == PATH_REGEX:
         pattern = regex.compile(route.path)
         patterns.append(pattern)
@@ -254,7 +269,7 @@ cdef int place_rule(router_t* router, host_t* host, uint8_t path_match, bytes pa
 
 @cython.final
 cdef class RequestHead:
-    def __cinit__(self, str method, str authority, str path, str query="", object headers=()):
+    def __cinit__(self, str method, str authority, str path, str query="", object headers=(), object client=None):
         cdef list parts = [method.encode(), authority.encode(), path.encode(), query.encode()]
         cdef uint32_t[4] offsets
         cdef uint32_t at = 0
@@ -280,6 +295,13 @@ cdef class RequestHead:
         self.head.text_len = at
         self.head.headers = self.fields
         self.head.count = self.head.capacity = <uint16_t>len(headers)
+        self.identity_texts = [None if part is None else part.encode() for part in client or ()]
+        for i, part in enumerate(self.identity_texts):
+            if part is not None:
+                self.identity.parts[i] = PyBytes_AS_STRING(part)
+                self.identity.lengths[i] = <uint32_t>len(part)
+        if client is not None:
+            self.head.identity = &self.identity
 
     def __dealloc__(self):
         free(self.fields)
@@ -322,8 +344,11 @@ cdef class Router:
         self.finished = True
         return True
 
-    def match(self, int64_t listener_index, str method, str authority, str path, str query="", object headers=()):
-        cdef RequestHead request = RequestHead(method, authority, path, query, headers)
+    def match(
+        self, int64_t listener_index, str method, str authority, str path, str query="", object headers=(),
+        object client=None,
+    ):
+        cdef RequestHead request = RequestHead(method, authority, path, query, headers, client)
         if not 0 <= listener_index < self.ptr.listener_count:
             raise ValueError(f"there is no listener {listener_index}")
         return router_match(self.ptr, <uint32_t>listener_index, &request.head)
