@@ -35,8 +35,8 @@ cdef struct proxy_header_t:
 cdef int proxy_read(const char* data, size_t length, proxy_header_t* header) noexcept nogil
 
 # Write a header; the bytes written. An IPv4 address beside an IPv6 one is written as IPv4-mapped; where one is no
-# address (NULL, a Unix socket), the header says that nothing is known. `out` has room for PROXY_V1_MAX_BYTES, or
-# PROXY_V2_WRITE_MAX_BYTES; the addresses end with NUL.
+# address (NULL, a Unix socket), the header says that nothing is known (UNKNOWN, LOCAL). `out` has room for
+# PROXY_V1_MAX_BYTES, or PROXY_V2_WRITE_MAX_BYTES; the addresses end with NUL.
 cdef size_t proxy_write_v1(
     char* out, const char* source, uint16_t source_port, const char* destination, uint16_t destination_port
 ) noexcept nogil

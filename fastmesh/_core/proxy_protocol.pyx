@@ -273,6 +273,8 @@ cdef size_t proxy_write_v2(
     memcpy(out, V2_SIGNATURE, V2_SIGNATURE_BYTES)
     out[12] = V2_PROXY
     if pair.family == 0:
+        # LOCAL, not PROXY without a family: HAProxy ends the connection on that.
+        out[12] = V2_LOCAL
         out[13] = 0
         return write_u16(at, 0) - out
     size = 4 if pair.family == AF_INET else 16

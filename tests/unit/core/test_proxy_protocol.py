@@ -43,6 +43,12 @@ GOOD = [
     (v2(0x22, V6), NOTHING),
     (v2(0x31, bytes(216)), NOTHING),
     (v2(0x32, bytes(216) + tlv(4, b"x")), NOTHING),
+    # HAProxy 2.6 with send-proxy-v2 and proxy-v2-options ssl,crc32c,unique-id
+    (
+        SIGNATURE + b'!\x11\x00B\x7f\0\0\1\x7f\0\0\1\xb8"\xe6K\3\0\4\x7f\xec\xc4\xed\5\0$'
+        b"ccdef1e4-529b-400d-abde-be7519ab6e9a \0\5\0\0\0\0\0",
+        (4, "127.0.0.1", 47138, "127.0.0.1", 58955),
+    ),
     # LOCAL: a health check of the proxy's own, whatever stands in it
     (v2(0x00, b"", 0x20), NOTHING),
     (v2(0x11, V4, 0x20), NOTHING),
@@ -147,9 +153,9 @@ def test_a_block_is_bounded() -> None:
             b"PROXY TCP6 ::1 ::ffff:1.2.3.4 10 100\r\n",
             v2(0x21, bytes(15) + b"\1" + bytes(10) + b"\xff\xff\1\2\3\4" + b"\0\x0a\0\x64"),
         ),
-        (b"", 1, b"1.2.3.4", 2, b"PROXY UNKNOWN\r\n", v2(0, b"")),
-        (b"1.2.3.4", 1, b"/run/mesh.sock", 2, b"PROXY UNKNOWN\r\n", v2(0, b"")),
-        (b"name", 1, b"::1", 2, b"PROXY UNKNOWN\r\n", v2(0, b"")),
+        (b"", 1, b"1.2.3.4", 2, b"PROXY UNKNOWN\r\n", v2(0, b"", 0x20)),
+        (b"1.2.3.4", 1, b"/run/mesh.sock", 2, b"PROXY UNKNOWN\r\n", v2(0, b"", 0x20)),
+        (b"name", 1, b"::1", 2, b"PROXY UNKNOWN\r\n", v2(0, b"", 0x20)),
     ],
 )  # fmt: skip
 def test_write(

@@ -58,7 +58,7 @@ def test_the_first_byte() -> None:
 
 @pytest.mark.parametrize(
     "data",
-    [b"GET / HTTP/1.1\r\n\r\n", b"PRI * HTTP/2.0", b"\x16\x02", b"\x16\x00\x01", b"\x16\x03\x05", b"\x16GET", b"\x80.\1"],
+    [b"GET / HTTP/1.1\r\n\r\n", b"PRI * HTTP/2.0", b"\x16\x02", b"\x16\x03\x05", b"\x16GET", b"\x80.\1"],
 )  # fmt: skip
 def test_not_tls(data: bytes) -> None:
     assert read(data) == (NOT_TLS, "", set())
