@@ -63,6 +63,12 @@ cdef extern from *:
         const __m128i others = _mm_or_si128(ASCII_RANGE_(bytes, '0', 10), ASCII_RANGE_(bytes, '-', 2));
         return (uint32_t)_mm_movemask_epi8(_mm_or_si128(letters, others)) ^ 0xFFFF;
     }
+    /* The first block alone, without a loop: names seldom need more. */
+    static inline const char* ascii_skip_common_block(const char* at, const char* end) {
+        if (end - at < 16)
+            return at;
+        return at + __builtin_ctz(ascii_uncommon(_mm_loadu_si128((const __m128i*)at)) | 0x10000);
+    }
     static inline const char* ascii_skip_common_blocks(const char* at, const char* end) {
         uint32_t rest;
         for (; end - at >= 16; at += 16) {
@@ -110,12 +116,14 @@ cdef extern from *:
         return at;
     }
     #else
+    #define ascii_skip_common_block(at, end) (at)
     #define ascii_skip_common_blocks(at, end) (at)
     #define ascii_skip_target_blocks(at, end) (at)
     #define ascii_skip_text_blocks(at, end) (at)
     #define ascii_find_in_blocks(at, end, byte) (at)
     #endif
     """
+    const char* ascii_skip_common_block(const char* at, const char* end) noexcept nogil
     const char* ascii_skip_common_blocks(const char* at, const char* end) noexcept nogil
     const char* ascii_skip_target_blocks(const char* at, const char* end) noexcept nogil
     const char* ascii_skip_text_blocks(const char* at, const char* end) noexcept nogil
@@ -149,6 +157,8 @@ cdef inline const char* ascii_skip(const char* at, const char* end, uint8_t clas
 # The first control character other than HTAB, or `end`.
 cdef inline const char* ascii_skip_text(const char* at, const char* end) noexcept nogil:
     at = ascii_skip_text_blocks(at, end)
+    if at < end and at[0] == 13:
+        return at
     while at < end and ((<uint8_t>at[0] >= 32 and at[0] != 127) or at[0] == 9):
         at += 1
     return at
@@ -183,7 +193,7 @@ cdef inline char ascii_lower(char byte) noexcept nogil:
     return byte + 32 if 65 <= byte <= 90 else byte
 
 
-# Eight bytes at once: a sum that carries into a byte's top bit compares it, and no sum carries further.
+# Eight bytes in lower case at once: a sum that carries into a byte's top bit compares it, and no sum carries further.
 cdef inline uint64_t ascii_lower_word(uint64_t word) noexcept nogil:
     cdef uint64_t low_bits = word & <uint64_t>0x7F7F7F7F7F7F7F7F
     cdef uint64_t from_a = low_bits + <uint64_t>0x3F3F3F3F3F3F3F3F          # 0x80 - "A"
@@ -199,6 +209,11 @@ cdef inline void ascii_lower_copy(char* out, const char* text, size_t length) no
         word = ascii_lower_word(word)
         memcpy(out + at, &word, 8)
         at += 8
+    if at < length and length >= 8:
+        memcpy(&word, text + length - 8, 8)
+        word = ascii_lower_word(word)
+        memcpy(out + length - 8, &word, 8)
+        return
     while at < length:
         out[at] = ascii_lower(text[at])
         at += 1
@@ -206,10 +221,19 @@ cdef inline void ascii_lower_copy(char* out, const char* text, size_t length) no
 
 # `lowered` is in lower case; `text` is in any.
 cdef inline bint ascii_equal(const char* text, const char* lowered, size_t length) noexcept nogil:
-    cdef size_t i
-    for i in range(length):
+    cdef size_t i = 0
+    cdef uint64_t word
+    cdef uint64_t known
+    while i + 8 <= length:
+        memcpy(&word, text + i, 8)
+        memcpy(&known, lowered + i, 8)
+        if ascii_lower_word(word) != known:
+            return False
+        i += 8
+    while i < length:
         if ascii_lower(text[i]) != lowered[i]:
             return False
+        i += 1
     return True
 
 

@@ -84,6 +84,7 @@ cdef enum:
         | 1 << HEADER_PROXY_AUTHORIZATION
         | 1 << HEADER_HTTP2_SETTINGS
     )
+    SWEPT = (PROTECTED | HOP_BY_HOP) & ~(1 << HEADER_HOST | 1 << HEADER_EXPECT)
 
 
 cdef inline bint is_in(uint32_t ids, uint8_t header_id) noexcept nogil:
@@ -117,6 +118,8 @@ cdef void drop_options(head_t* head, const header_t* connection) noexcept nogil:
     cdef const char* end = at + connection.value_len
     cdef const char* option
     cdef size_t length = 0
+    if connection.value_len == 10 and ascii_equal(at, b"keep-alive", 10):
+        return                          # names a hop-by-hop field only, as servers mostly do
     while True:
         option = ascii_next_element(&at, end, &length)
         if option == NULL:
@@ -131,6 +134,12 @@ cdef inline void keep_last(header_t** kept, header_t* header) noexcept nogil:
     kept[0] = header
 
 
+# A name that reads as one of ours where "_" counts as "-".
+cdef void drop_disguised(head_t* head, header_t* header) noexcept nogil:
+    if is_in(PROTECTED, header_identify_underscored(head.text + header.name_off, header.name_len)):
+        header.flags |= HEADER_DROPPED
+
+
 # Drop what no proxy passes on, and note what is to be decided.
 cdef void sweep(head_t* head, bint keep_upgrade, sweep_t* found) noexcept nogil:
     cdef header_t* header
@@ -140,11 +149,9 @@ cdef void sweep(head_t* head, bint keep_upgrade, sweep_t* found) noexcept nogil:
     for i in range(head.count):
         header = &head.headers[i]
         header_id = header.id
-        if header_id == HEADER_OTHER:
-            if header.flags & HEADER_PLAIN_NAME:
-                continue
-            if is_in(PROTECTED, header_identify_underscored(head.text + header.name_off, header.name_len)):
-                header.flags |= HEADER_DROPPED
+        if not is_in(SWEPT, header_id):
+            if header_id == HEADER_OTHER and not header.flags & HEADER_PLAIN_NAME:
+                drop_disguised(head, header)
             continue
         if header.flags & HEADER_DROPPED:
             continue

@@ -10,6 +10,7 @@ from fastmesh._core.ascii cimport (
     ascii_is,
     ascii_next_element,
     ascii_skip,
+    ascii_skip_common_block,
     ascii_skip_ows,
     ascii_skip_text,
     ascii_trim_ows,
@@ -70,6 +71,10 @@ cdef int read_content_length(head_t* head, const char* at, const char* end) noex
 cdef int read_connection(http1_seen_t* seen, const char* at, const char* end) noexcept nogil:
     cdef const char* option
     cdef size_t length = 0
+    if end - at == 10 and seen.connection_options == 0 and ascii_equal(at, b"keep-alive", 10):
+        seen.connection_options = 1     # what servers mostly say
+        seen.flags |= HTTP1_SEEN_KEEP_ALIVE
+        return HTTP1_OK
     while True:
         option = ascii_next_element(&at, end, &length)
         if option == NULL:
@@ -149,11 +154,15 @@ cdef int http1_parse_fields(
         if header >= last:
             return HTTP1_TOO_MANY_HEADERS
         known = HEADER_PLAIN_NAME
-        colon = ascii_skip(at, end, ASCII_COMMON)
+        colon = ascii_skip_common_block(at, end)
         if colon[0] != 58:
-            known = 0
-            colon = ascii_skip(colon, end, ASCII_TOKEN)
-        if colon == at or colon[0] != 58 or colon - at > 65535:
+            colon = ascii_skip(colon, end, ASCII_COMMON)
+            if colon[0] != 58:
+                known = 0
+                colon = ascii_skip(colon, end, ASCII_TOKEN)
+                if colon[0] != 58:
+                    return HTTP1_BAD_HEADER_NAME
+        if colon == at or colon - at > 65535:
             return HTTP1_BAD_HEADER_NAME
         value = value_start(colon, end)
         stop = ascii_skip_text(value, end)
