@@ -227,7 +227,7 @@ cdef inline bint ascii_equal(const char* text, const char* lowered, size_t lengt
     while i + 8 <= length:
         memcpy(&word, text + i, 8)
         memcpy(&known, lowered + i, 8)
-        if ascii_lower_word(word) != known:
+        if word != known and ascii_lower_word(word) != known:
             return False
         i += 8
     while i < length:

@@ -234,8 +234,10 @@ cdef uint8_t identify_method(const char* name, size_t length) noexcept nogil:
 
 
 cdef int parse_request_line(head_t* head, const char* at, const char* end) noexcept nogil:
-    # `end` is the CR.
-    cdef const char* stop = ascii_skip(at, end, ASCII_TOKEN)
+    # `end` is the CR, at which every class stops: behind it is the rest of the head, which may be looked at.
+    cdef const char* head_end = head.text + head.text_len
+    cdef bint is_get = memcmp(at, b"GET ", 4) == 0
+    cdef const char* stop = at + 3 if is_get else ascii_skip(at, head_end, ASCII_TOKEN)
     cdef const char* target
     cdef int error
     if stop == at or stop - at > HTTP1_METHOD_MAX_BYTES:
@@ -244,9 +246,9 @@ cdef int parse_request_line(head_t* head, const char* at, const char* end) noexc
         return HTTP1_BAD_START_LINE if stop == end else HTTP1_BAD_METHOD
     head.method_off = <uint32_t>(at - head.text)
     head.method_len = <uint32_t>(stop - at)
-    head.method_id = identify_method(at, head.method_len)
+    head.method_id = METHOD_GET if is_get else identify_method(at, head.method_len)
     target = stop + 1
-    stop = ascii_skip(target, end, ASCII_TARGET)
+    stop = ascii_skip(target, head_end, ASCII_TARGET)
     if stop == end or stop == target:
         return HTTP1_BAD_START_LINE if stop == end or stop[0] == 32 else HTTP1_BAD_TARGET
     if stop[0] != 32:
