@@ -7,7 +7,7 @@ from libc.string cimport memcpy, memset, strerror
 
 from fastmesh._core.accounting cimport account_exchange
 from fastmesh._core.balancer cimport choice_t, load_observe, load_t, subset_panics, subset_pick, subset_t
-from fastmesh._core.buffers cimport buffer_data, buffer_give, buffer_room, buffer_take
+from fastmesh._core.buffers cimport KEEPS_MEMORY, buffer_data, buffer_give, buffer_room, buffer_take
 from fastmesh._core.connection cimport connection_has_progressed
 from fastmesh._core.exchange_grpc cimport (
     append_grpc_status,
@@ -84,6 +84,7 @@ from fastmesh._core.timer_wheel cimport wheel_cancel, wheel_set
 cdef enum:
     CONNECT_TRIES = 2                   # of different endpoints, when connecting fails
     RETRIES_MAX = 3                     # in all
+    KEPT_MAX = 4096                     # exchanges whose memory is kept for reuse: less than 2 MiB
     CALL_END_BYTES = 1024               # of the trailers that end a call that failed
     CALL_END_FIELDS = 4
     REPLAY_MAX_BYTES = 65536            # of a request body, kept for a second try
@@ -91,12 +92,35 @@ cdef enum:
 # ---- birth
 
 
+cdef exchange_t* take_memory(worker_t* worker) noexcept nogil:
+    cdef exchange_t* exchange = worker.free_exchanges
+    if exchange == NULL:
+        return <exchange_t*>malloc(sizeof(exchange_t))
+    worker.free_exchanges = <exchange_t*>exchange.worker
+    worker.free_exchange_count -= 1
+    return exchange
+
+
+cdef void give_memory(worker_t* worker, exchange_t* exchange) noexcept nogil:
+    if not KEEPS_MEMORY or worker.free_exchange_count >= KEPT_MAX:
+        free(exchange)
+        return
+    exchange.worker = <worker_t*>worker.free_exchanges
+    worker.free_exchanges = exchange
+    worker.free_exchange_count += 1
+
+
+cdef void exchanges_free_all(worker_t* worker) noexcept nogil:
+    while worker.free_exchanges != NULL:
+        free(take_memory(worker))
+
+
 cdef exchange_t* exchange_new(connection_t* downstream) noexcept nogil:
     cdef worker_t* worker = downstream.worker
     cdef exchange_t* exchange
     if downstream.listener.entry == NULL:
         return NULL                     # its listener is configured no more: nothing says how to serve it
-    exchange = <exchange_t*>malloc(sizeof(exchange_t))    # calloc passes glibc's thread cache by
+    exchange = take_memory(worker)
     if exchange == NULL:
         return NULL
     memset(exchange, 0, sizeof(exchange_t))
@@ -633,4 +657,4 @@ cdef void finish(exchange_t* exchange) noexcept nogil:
         buffer_give(worker, exchange.replay)
     exchange.tables.references -= 1
     worker.stats.live[LIVE_EXCHANGE] -= 1
-    free(exchange)
+    give_memory(worker, exchange)

@@ -463,6 +463,8 @@ cdef struct worker_t:
     header_t* scratch_headers
     buffer_t* free_buffers[4]
     uint32_t free_counts[4]
+    exchange_t* free_exchanges      # kept for reuse, linked by `worker`
+    uint32_t free_exchange_count
     connection_t* connections
     connection_t* dirty             # with output to flush at the end of this event
     connection_t* dirty_late        # and at the end of the round (connection_t.flushes_late)
