@@ -11,9 +11,8 @@ from libc.string cimport memcmp, memcpy, strchr, strcmp, strlen
 
 from fastmesh._core.ascii cimport ascii_lower
 from fastmesh._core.buffers cimport buffer_data, buffer_give
+from fastmesh._core.headers cimport IDENTITY_PARTS, IDENTITY_URI
 from fastmesh._core.live cimport (
-    IDENTITY_PARTS,
-    IDENTITY_URI,
     PROTOCOL_HTTP,
     PROTOCOL_HTTP1,
     PROTOCOL_HTTP2,

@@ -23,7 +23,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "health": {"config", "snapshot"},
     "admin": {"config", "snapshot", "_core.histogram", "_core.reason", "_core.shared"},
     "identity": {"config", "snapshot", "_core.openssl"},
-    "telemetry": {"snapshot", "_core.histogram", "_core.reason", "_core.shared"},
+    "telemetry": {"snapshot", "_core.grpc_calls", "_core.histogram", "_core.reason", "_core.shared"},
     # Patterns and log formats are checked by the code that will run them.
     "config": {"snapshot", "_core.access_log", "_core.regex"},
     "snapshot": set(),
@@ -48,6 +48,7 @@ CORE_WITH_IO = {
     "connection",
     "engine",
     "exchange",
+    "exchange_grpc",
     "http1_body",
     "http1_client",
     "http1_response",
