@@ -38,5 +38,6 @@ cdef int forward_request(head_t* head, const forwarding_t* forwarding, const cha
 cdef int forward_response(
     head_t* head, const forwarding_t* forwarding, uint8_t method_id, uint8_t to_version_minor, bint keep_alive
 ) noexcept nogil
-# Bytes of text that forward_request may append besides forwarding_t.certificate; forward_response needs no more than FORWARDING_ROOM_BYTES.
+# Bytes of text that forward_request may append besides forwarding_t.certificate; forward_response needs no more than
+# FORWARDING_ROOM_BYTES.
 cdef size_t forward_request_room(const head_t* head) noexcept nogil

@@ -296,7 +296,8 @@ def test_curl_is_served(tmp_path: Path) -> None:
         url = f"https://example.org:{engine.port}/"
         place = f"example.org:{engine.port}:127.0.0.1"
         command = ["curl", "-sS", "--cacert", str(tmp_path / "ca.pem"), "--resolve", place, "--http1.1", url, url]
-        assert subprocess.check_output(command, timeout=TIMEOUT_S) == b"hellohello"
+        environment = {name: value for name, value in os.environ.items() if name != "LD_PRELOAD"}
+        assert subprocess.check_output(command, timeout=TIMEOUT_S, env=environment) == b"hellohello"
         assert engine.shared.listener(1).handshakes == 1
 
 
@@ -838,18 +839,19 @@ def resident_bytes() -> int:
     return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGESIZE")
 
 
+@pytest.mark.skipif("LD_PRELOAD" in os.environ, reason="sanitizers keep memory of their own")
 def test_an_idle_connection_costs_little(tmp_path: Path) -> None:
     CA.cert_pem.write_to_path(tmp_path / "ca.pem")
     count = 400
     with terminated() as (engine, _):
-        for expected in (False, True):  # the first time warms up what is shared
-            before = resident_bytes()
-            command = [sys.executable, "-c", CLIENTS, str(engine.port), str(count), str(tmp_path / "ca.pem")]
-            with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as clients:
-                assert clients.stdout is not None and clients.stdout.readline() == b"ready\n"
-                assert engine.live()["downstream"] == count
-                if not expected:
-                    each = (resident_bytes() - before) / count
-                clients.communicate(timeout=TIMEOUT_S)
-            engine.settle()
+        client = connect(engine)  # what all share is made
+        assert get(client)[0] == 200
+        client.close()
+        before = resident_bytes()
+        command = [sys.executable, "-c", CLIENTS, str(engine.port), str(count), str(tmp_path / "ca.pem")]
+        with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as clients:
+            assert clients.stdout is not None and clients.stdout.readline() == b"ready\n"
+            assert engine.live()["downstream"] == count
+            each = (resident_bytes() - before) / count
+            clients.communicate(timeout=TIMEOUT_S)
     assert each < 24 * 1024, f"{each:.0f} bytes"
