@@ -12,7 +12,7 @@ import yaml
 from fastmesh.config import LoadCache, load
 from fastmesh.config.json_schema import describe_fields, json_schema
 from fastmesh.config.reference import PATH, reference
-from fastmesh.config.schema import Mapping
+from fastmesh.config.fields import Mapping
 
 ROOT = Path(__file__).parents[3]
 GOOD = [*sorted((ROOT / "config").glob("*.yaml")), *sorted((ROOT / "tests/golden/config/good").glob("*.yaml"))]
