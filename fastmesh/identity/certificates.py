@@ -182,11 +182,13 @@ def _names(leaf: x509.Certificate) -> tuple[str, ...]:
 
 
 def _is_issuer(certificate: x509.Certificate) -> bool:
-    """By its extensions; old roots have none, and are trusted for being in the file."""
+    """A certificate that vouches for itself may be trusted for itself, whatever its extensions say."""
+    if certificate.issuer == certificate.subject:
+        return True
     try:
         return certificate.extensions.get_extension_for_class(x509.BasicConstraints).value.ca
     except (x509.ExtensionNotFound, ValueError):
-        return certificate.issuer == certificate.subject
+        return False
 
 
 def _pem(certificates: list[x509.Certificate]) -> bytes:
