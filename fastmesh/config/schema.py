@@ -251,7 +251,7 @@ class Listener(Mapping, frozen=True):
         elif self.tcp is not None:
             return Flaw("tcp", f"protocol {self.spoken} has no such connections", "write protocol: tcp, or detect")
         if self.spoken == "tcp" and self.rate_limit is not None and isinstance(self.rate_limit.key, HeaderKey):
-            return Flaw("rate_limit.key", "TCP has neither headers nor cookies", "key: source_address, perhaps?")
+            return Flaw("rate_limit.key", "TCP has neither headers nor cookies", "write key: source_address")
         return None
 
     def _tls_flaw(self) -> Flaw | None:

@@ -10,9 +10,9 @@ import pytest
 import yaml
 
 from fastmesh.config import LoadCache, load
+from fastmesh.config.fields import Mapping
 from fastmesh.config.json_schema import describe_fields, json_schema
 from fastmesh.config.reference import PATH, reference
-from fastmesh.config.fields import Mapping
 
 ROOT = Path(__file__).parents[3]
 GOOD = [*sorted((ROOT / "config").glob("*.yaml")), *sorted((ROOT / "tests/golden/config/good").glob("*.yaml"))]
