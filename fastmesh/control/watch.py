@@ -212,11 +212,12 @@ def fingerprint(directory: Path, others: Iterable[Path] = ()) -> str:
     except OSError:
         return ""
     for path in [*paths, *others]:
+        name = path.name if path.parent == directory else str(path)
         try:
             content = read_file(str(path), FILE_MAX_BYTES)
+            size = str(len(content))
         except OSError as error:
-            content = str(error.errno).encode()
-        name = path.name if path.parent == directory else str(path)
-        digest.update(f"{name}\0{len(content)}\0".encode(errors="surrogateescape"))
+            content, size = b"", f"error {error.errno}"
+        digest.update(f"{name}\0{size}\0".encode(errors="surrogateescape"))
         digest.update(content)
     return digest.hexdigest()

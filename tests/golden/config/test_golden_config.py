@@ -16,7 +16,7 @@ import msgspec
 import pytest
 
 from fastmesh.config import LoadCache, compile_snapshot, load
-from tests.unit.config import pems
+from tests import pems
 from tests.unit.config.samples import CountingIds
 
 HERE = Path(__file__).parent
