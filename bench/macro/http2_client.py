@@ -1,13 +1,11 @@
 """A client of HTTP/2 by prior knowledge: for single requests, and for connections that stay open."""
 
-import socket
-
 from h2.config import H2Configuration
 from h2.connection import H2Connection
 from h2.events import ConnectionTerminated, DataReceived, ResponseReceived, StreamEnded, StreamReset, TrailersReceived
 from h2.exceptions import ProtocolError
 
-TIMEOUT_S = 5.0
+from bench.macro.ports import connect
 
 Headers = list[tuple[str, str]]
 
@@ -24,7 +22,7 @@ class Http2Client:
         self.body = b""
         self.trailers: dict[str, str] = {}
         self._ended = False
-        self._socket = socket.create_connection(("127.0.0.1", port), TIMEOUT_S)
+        self._socket = connect(port)
         self._state = H2Connection(H2Configuration(client_side=True))
         self._state.initiate_connection()
 

@@ -3,7 +3,6 @@
 import http.client
 import os
 import re
-import socket
 import subprocess
 import tempfile
 from collections.abc import Iterator
@@ -13,6 +12,7 @@ from pathlib import Path
 
 from bench.macro import certificates
 from bench.macro.http2_client import Http2Client, Http2Error
+from bench.macro.ports import connect
 from bench.macro.proxies import binary
 from bench.macro.shapes import SERVER_NAME, Place
 from bench.macro.work import Work
@@ -185,8 +185,7 @@ def idle_tls_connections(place: Place, work: Work, count: int) -> Iterator[None]
     settings = certificates.client_settings(place.certificates, known=place.shape.mutual)
     with ExitStack() as stack:
         for _ in range(count):
-            plain = socket.create_connection(("127.0.0.1", place.port), timeout=5)
-            connection = stack.enter_context(settings.wrap_socket(plain, server_hostname=SERVER_NAME))
+            connection = stack.enter_context(settings.wrap_socket(connect(place.port), server_hostname=SERVER_NAME))
             connection.sendall(_request(work))
             response = http.client.HTTPResponse(connection)
             response.begin()

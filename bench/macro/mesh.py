@@ -14,7 +14,7 @@ services:
     endpoints: [$endpoints]
     balance: least_request
     rate_limit: {rate: 1000000/s, burst: 1000000}
-$service\
+${service}\
 routes:
   everything: {match: {path: {prefix: /}}, to: service}
 """)

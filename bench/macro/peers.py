@@ -33,9 +33,9 @@ http {
     }
     server {
         listen 127.0.0.1:$port backlog=4096$listen;
-$server\
+${server}\
         location / {
-$location\
+${location}\
         }
     }
 }
@@ -79,7 +79,7 @@ defaults
     timeout connect 5s
     timeout client 300s
     timeout server 300s
-$reuse\
+${reuse}\
 frontend web
     bind 127.0.0.1:$port backlog 4096$bind
     default_backend service
@@ -100,8 +100,8 @@ static_resources:
   - address: {socket_address: {address: 127.0.0.1, port_value: $port}}
     filter_chains:
     - filters:
-$filter\
-$listener\
+${filter}\
+${listener}\
   clusters:
   - name: service
     type: STATIC
@@ -111,7 +111,7 @@ $listener\
       endpoints:
       - lb_endpoints:
         - endpoint: {address: {socket_address: {address: 127.0.0.1, port_value: $upstream}}}
-$service\
+${service}\
 """)
 
 ENVOY_HTTP = """\
@@ -191,7 +191,7 @@ errorlog-file=/dev/stderr
 frontend-keep-alive-timeout=5m
 frontend-http2-read-timeout=5m
 backend-keep-alive-timeout=5m
-$tls\
+${tls}\
 """)
 
 NGHTTPX_TLS = Template("""\

@@ -1,6 +1,8 @@
-"""Free ports."""
+"""Ports on loopback: free ones, and connections to them."""
 
 import socket
+
+TIMEOUT_S = 5.0
 
 
 def free_ports(count: int) -> list[int]:
@@ -13,3 +15,10 @@ def free_ports(count: int) -> list[int]:
     finally:
         for each in sockets:
             each.close()
+
+
+def connect(port: int) -> socket.socket:
+    """A connection that sends at once: small writes in a row would wait for delayed acknowledgements."""
+    made = socket.create_connection(("127.0.0.1", port), TIMEOUT_S)
+    made.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return made

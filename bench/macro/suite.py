@@ -84,11 +84,12 @@ class Suite:
                 with running as upstreams:
                     for number, row in enumerate(rows, 1):
                         print(f"\n[{number}/{len(rows)}] {row.title}", flush=True)
-                        self._run_row(row, folder, upstreams.port(row.shape))
+                        self.run_row(row, folder, upstreams.port(row.shape))
         finally:
             os.sched_setaffinity(0, self.plan.all_cpus)
 
-    def _run_row(self, row: Row, folder: Path, upstream_port: int) -> None:
+    def run_row(self, row: Row, folder: Path, upstream_port: int) -> None:
+        """Measure one row over running upstreams."""
         results = self.results.setdefault(row.key, {})
         tools = [tool for tool in row.shape.tools if tool in self.missing]
         with ExitStack() as stack:
