@@ -9,6 +9,7 @@ from libc.string cimport memset
 
 from fastmesh._core.accounting cimport LOG_ROOM_BYTES, log_flush
 from fastmesh._core.buffers cimport buffer_give, buffer_take, buffers_free_all
+from fastmesh._core.exchange cimport exchanges_free_all
 from fastmesh._core.headers cimport header_t
 from fastmesh._core.http1_client cimport HTTP1_CLIENT
 from fastmesh._core.http1_server cimport HTTP1_SERVER
@@ -271,6 +272,7 @@ cdef class Engine:
         buffer_give(w, w.scratch)
         w.scratch = NULL
         buffers_free_all(w)
+        exchanges_free_all(w)
         close(w.epoll_fd)
         close(w.timer_fd)
         w.epoll_fd = w.timer_fd = -1

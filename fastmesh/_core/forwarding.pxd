@@ -8,8 +8,8 @@ from libc.stdint cimport uint8_t, uint16_t
 from fastmesh._core.headers cimport head_t
 
 cdef enum:
-    FORWARDING_ROOM_BYTES = 768
-    FORWARDING_ROOM_FIELDS = 8
+    FORWARDING_ROOM_BYTES = 896
+    FORWARDING_ROOM_FIELDS = 12
     REQUEST_ID_BYTES = 36               # a UUID in text
 
 cdef struct forwarding_t:               # constant for a listener and a client connection

@@ -121,31 +121,6 @@ cdef void headers_drop(head_t* head, uint8_t header_id) noexcept nogil:
             head.headers[i].flags |= HEADER_DROPPED
 
 
-cdef int headers_append(
-    head_t* head, uint8_t header_id, const char* name, size_t name_len, const char* value, size_t value_len
-) noexcept nogil:
-    cdef header_t* header
-    cdef char* at
-    cdef size_t line_len = name_len + value_len + 4
-    if head.count >= head.capacity or line_len > head.text_cap or head.text_len > head.text_cap - line_len:
-        return -1
-    header = &head.headers[head.count]
-    header.name_off = head.text_len
-    header.name_len = <uint16_t>name_len
-    header.value_off = <uint32_t>(head.text_len + name_len + 2)
-    header.value_len = <uint32_t>value_len
-    header.id = header_id
-    header.flags = 0
-    at = head.text + head.text_len
-    memcpy(at, name, name_len)
-    memcpy(at + name_len, b": ", 2)
-    memcpy(at + name_len + 2, value, value_len)
-    memcpy(at + name_len + 2 + value_len, b"\r\n", 2)
-    head.text_len += <uint32_t>line_len
-    head.count += 1
-    return 0
-
-
 cdef int headers_append_open(head_t* head, uint8_t header_id, const char* name, size_t name_len) noexcept nogil:
     if headers_append(head, header_id, name, name_len, b"", 0) < 0:
         return -1

@@ -155,12 +155,6 @@ cdef struct http1_t:                # the HTTP/1 codec's state of one connection
     uint8_t keep_alive              # may carry another exchange
     uint8_t in_message              # bytes of the message being read have come
 
-cdef enum:                          # parts of an identity: snapshot.IdentityPart
-    IDENTITY_URI = 0
-    IDENTITY_DNS = 1
-    IDENTITY_SUBJECT = 2
-    IDENTITY_PARTS = 3
-
 cdef enum tls_failure_t:            # why a handshake failed; index into listener_stats_t.tls_failures
     TLS_OK = 0
     TLS_TIMEOUT = 1                 # the peer stalled
@@ -469,6 +463,8 @@ cdef struct worker_t:
     header_t* scratch_headers
     buffer_t* free_buffers[4]
     uint32_t free_counts[4]
+    exchange_t* free_exchanges      # kept for reuse, linked by `worker`
+    uint32_t free_exchange_count
     connection_t* connections
     connection_t* dirty             # with output to flush at the end of this event
     connection_t* dirty_late        # and at the end of the round (connection_t.flushes_late)

@@ -100,12 +100,12 @@ cdef uint64_t layout_hash() noexcept:
         sizeof(header_t), sizeof(series_stats_t), sizeof(service_stats_t), sizeof(endpoint_stats_t),
         sizeof(listener_stats_t), sizeof(worker_stats_t), sizeof(limiter_slot_t), HISTOGRAM_BUCKETS,
         SHARED_LIMITER_SLOTS, SHARED_WORKERS_OFFSET, SHARED_LISTENERS_AT, SHARED_SERVICES_AT, SHARED_SERIES_AT,
-        SHARED_ENDPOINTS_AT, SHARED_AREA_BYTES, SHARED_REASONS_MAX, SHARED_LIVE_KINDS,
+        SHARED_ENDPOINTS_AT, SHARED_GRPC_AT, SHARED_AREA_BYTES, SHARED_REASONS_MAX, SHARED_LIVE_KINDS,
     ]
     cdef uint64_t found = <uint64_t>0xCBF29CE484222325
     cdef uint64_t prime = <uint64_t>0x100000001B3
     cdef int place
-    for place in range(17):
+    for place in range(18):
         found = (found ^ sizes[place]) * prime
     return found
 

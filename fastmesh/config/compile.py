@@ -19,8 +19,8 @@ from fastmesh.config.translate import (
     place,
     server_name_of,
     sorted_labels,
-    tests_of,
     value_test_of,
+    written_out,
 )
 
 if TYPE_CHECKING:
@@ -280,9 +280,11 @@ class _Compilation:
 
     def route(self, name: str, route: schema.Route, placement: _Placement) -> compiled.Route:
         on, arms = placement.on, placement.arms
-        match, tests = route.match, tests_of(route.match)
+        match, tests = route.match, written_out(route.match)
         path_match, path = path_of(tests.path)
-        client = match.client.tests() if match.client is not None else {}
+        client: tuple[compiled.ValueTest, ...] = ()
+        if match.client is not None:
+            client = tuple([value_test_of(part, test) for part, test in match.client.tests().items()])
         return compiled.Route(
             id=self.ids.id_of("route", name),
             name=name,
@@ -295,7 +297,7 @@ class _Compilation:
             query=tuple([value_test_of(parameter, test) for parameter, test in match.query.items()]),
             destinations=tuple([self.destination(name, to, *arm, on) for to, arm in zip(route.to, arms, strict=True)]),
             limit_index=placement.limit_index,
-            client=tuple([value_test_of(part, test) for part, test in client.items()]),
+            client=client,
             allows_connect=route.connect,
         )
 

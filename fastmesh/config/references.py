@@ -198,18 +198,19 @@ def _protocols(items: Items) -> list[Problem]:
             _problem(next(iter(routes.values())), (), "there are routes, but no listener for HTTP", hint=hint)
         )
         return problems
-    for name, item in routes.items():
-        route: Route = item.entry.value
-        if route is FAILED:
-            continue
-        for index, listener in enumerate(route.listeners if plain else ()):
+    sound = [item for item in routes.values() if item.entry.value is not FAILED]
+    for item in sound if plain else ():
+        for index, listener in enumerate(item.entry.value.listeners):
             if listener in plain:
-                path = ("routes", name, "listeners", index)
+                path = ("routes", item.entry.name, "listeners", index)
                 hint = "its connections go where its `tcp` says; with protocol: detect it would have routes, too"
-                problems.append(_problem(item, path, f"routes.{name}: {quoted(listener)} is for TCP", hint=hint))
-        if route.match.client is not None and strange.issuperset(route.listeners or listeners):
+                message = f"routes.{item.entry.name}: {quoted(listener)} is for TCP"
+                problems.append(_problem(item, path, message, hint=hint))
+    for item in [item for item in sound if item.entry.value.match.client is not None]:
+        if strange.issuperset(item.entry.value.listeners or listeners):
+            message = f"routes.{item.entry.name}: no listener of it verifies who a client is"
             hint = "add tls: {client_certificate: optional, client_ca: ...} to a listener"
-            problems.append(_warning(item, (), f"routes.{name}: no listener of it verifies who a client is", hint))
+            problems.append(_warning(item, (), message, hint))
     return problems
 
 

@@ -11,7 +11,7 @@ from itertools import product
 from typing import TYPE_CHECKING, Any
 
 from fastmesh.config.problem import Problem, Severity, quoted
-from fastmesh.config.translate import tests_of as written_out
+from fastmesh.config.translate import written_out
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -24,9 +24,10 @@ Tests = tuple[Any, ...]
 
 def tests_of(match: Match) -> Tests:
     """All tests but those of host and listener; equal for routes that stand on the same step of precedence."""
-    path, methods, headers = written_out(match)
+    tests = written_out(match)
+    path, headers = tests.path, tests.headers
     prefix = path.prefix if path.prefix is None else path.prefix.rstrip("/")
-    plain = (path.exact, prefix, path.regex, bool(methods))
+    plain = (path.exact, prefix, path.regex, bool(tests.methods))
     if not headers and not match.query and match.client is None:
         return plain
     client = match.client.tests() if match.client is not None else {}

@@ -61,24 +61,24 @@ def hash_key_of(balance: schema.Balance) -> compiled.Key:
     return key_of(balance.key or "source_address") if balance.algorithm in HASHING else NO_KEY
 
 
-class Tests(NamedTuple):
-    """What a match tests, with gRPC written out."""
+class Call(NamedTuple):
+    """What the tests of a gRPC call are when they are written out."""
 
     path: schema.PathTest
     methods: list[str]
     headers: dict[str, ValueTest]
 
 
-def tests_of(match: schema.Match) -> Tests:
-    """What `grpc` stands for; else as it is written."""
+def written_out(match: schema.Match) -> schema.Match | Call:
+    """Path, methods and headers, with what `grpc` stands for."""
     call = match.grpc
     if call is None:
-        return Tests(match.path, match.methods, match.headers)
+        return match
     if call.method is not None:
         path = PathTest(exact=f"/{call.service}/{call.method}")
     else:
         path = PathTest(prefix=f"/{call.service or ''}")
-    return Tests(path, ["POST"], {**match.headers, GRPC_HEADER: GRPC_TEST})
+    return Call(path, ["POST"], {**match.headers, GRPC_HEADER: GRPC_TEST})
 
 
 def alpn_of(tls: ListenerTls, spoken: str) -> tuple[str, ...]:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from fastmesh._core.shared import SharedMemory, WorkerStats
 from fastmesh.telemetry.exposition import Families, Family, Format, labels, negotiate, single, used_only, write
 from fastmesh.telemetry.figures import ControlFigures
+from fastmesh.telemetry.grpc_traffic import grpc_families
 from fastmesh.telemetry.ids import IdRegistry, Kind
 from fastmesh.telemetry.traffic import OVERFLOW, endpoint_families, listener_families, series_families, service_families
 
@@ -31,6 +32,7 @@ def _families(shared: SharedMemory, registry: IdRegistry, figures: ControlFigure
     yield from service_families(shared, registry)
     yield from endpoint_families(shared, registry, figures, by_endpoint)
     yield from listener_families(shared, registry)
+    yield from grpc_families(shared, registry)
     yield from _worker_families(shared, figures)
     yield from _memory_families(shared, registry)
 

@@ -23,7 +23,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "health": {"config", "snapshot"},
     "admin": {"config", "identity.validity", "snapshot", "_core.histogram", "_core.reason", "_core.shared"},
     "identity": {"config", "snapshot"},
-    "telemetry": {"snapshot", "_core.histogram", "_core.reason", "_core.shared"},
+    "telemetry": {"snapshot", "_core.grpc_calls", "_core.histogram", "_core.reason", "_core.shared"},
     # Patterns and log formats are checked by the code that will run them; so are certificates.
     "config": {"snapshot", "identity.certificates", "identity.validity", "_core.access_log", "_core.regex"},
     "snapshot": set(),
@@ -47,6 +47,7 @@ CORE_WITH_IO = {
     "connection",
     "engine",
     "exchange",
+    "exchange_grpc",
     "http1_body",
     "http1_client",
     "http1_response",

@@ -5,12 +5,15 @@ It returns a signature of what happened; an input with a new signature is worth 
 
 import re
 from collections.abc import Callable
+from urllib.parse import unquote_to_bytes
 
-from fastmesh._core import http1_parser, http1_writer
+from fastmesh._core import grpc, http1_parser, http1_writer, proxy_protocol, tls_hello
 from fastmesh._core.headers import Head
 from fastmesh._core.http1_chunked import Decoder
 from fastmesh._core.http1_parser import ParseError
+from tests.oracle.first_bytes import read_hello, read_proxy
 from tests.oracle.http1_relay import Incomplete, check_request, check_response
+from tests.unit.core.hello_vectors import alpn, client_hello, message, records, server_name
 from tests.unit.core.http1_vectors import (
     BAD_CHUNKED,
     BAD_REQUESTS,
@@ -21,6 +24,7 @@ from tests.unit.core.http1_vectors import (
     answer,
     field,
 )
+from tests.unit.core.test_proxy_protocol import GOOD as GOOD_PROXY_HEADERS
 
 Target = Callable[[bytes], str]
 METHODS = ("GET", "HEAD", "CONNECT")
@@ -143,16 +147,69 @@ def relay_response(data: bytes) -> str:
     return _checked(lambda: check_response(data, method, len(data) % 2))
 
 
+def proxy(data: bytes) -> str:
+    """Bytes that may begin with a PROXY header."""
+    found = proxy_protocol.read(data)
+    assert found == read_proxy(data), (found, read_proxy(data))
+    early = proxy_protocol.read(data[: sum(data) % (len(data) + 1)])
+    assert early[0] == 0 or early == found, (early, found)
+    result, family, source, source_port, destination, destination_port = found
+    if family:
+        for write in (proxy_protocol.write_v1, proxy_protocol.write_v2):
+            written = write(source.encode(), source_port, destination.encode(), destination_port)
+            assert proxy_protocol.read(written) == (len(written), *found[1:]), written
+    return f"{min(result, 1)} {family} {data.startswith(b'PROXY ')} {len(source) // 8}"
+
+
+def hello(data: bytes) -> str:
+    """Bytes that may begin with a ClientHello."""
+    found = tls_hello.read(data)
+    assert found == read_hello(data), (found, read_hello(data))
+    early = tls_hello.read(data[: sum(data) % (len(data) + 1)])
+    assert early[0] == 0 or early == found, (early, found)
+    result, name, protocols = found
+    return f"{result} {bool(name)} {sorted(protocols)}"
+
+
+_TIMEOUT = re.compile(rb"[0-9]{1,8}[HMSmun]")
+_CONTENT_TYPE = re.compile(rb"application/grpc(\+.*|[ \t]*(;.*)?)", re.DOTALL | re.IGNORECASE)
+
+
+def grpc_fields(data: bytes) -> str:
+    """A value of grpc-timeout, grpc-status, grpc-message, content-type, or a path."""
+    ns = grpc.timeout_parse(data)
+    assert (ns is not None) == (_TIMEOUT.fullmatch(data) is not None)
+    if ns is not None:
+        again = grpc.timeout_parse(grpc.timeout_write(ns))
+        assert again is not None and again <= max(ns, 1)
+    assert (grpc.status_parse(data) >= 0) == (re.fullmatch(rb"[0-9]|1[0-6]", data) is not None)
+    assert unquote_to_bytes(grpc.message_write(data)) == data
+    split = grpc.split_path(data)
+    assert split is None or b"/" + split[0] + b"/" + split[1] == data
+    is_grpc = grpc.is_content_type(data)
+    assert is_grpc == (_CONTENT_TYPE.fullmatch(data) is not None)
+    return f"{len(str(ns))} {grpc.status_parse(data)} {split is not None} {is_grpc}"
+
+
 TARGETS: dict[str, Target] = {
     "request": request,
     "response": response,
     "chunked": chunked,
     "relay_request": relay_request,
     "relay_response": relay_response,
+    "proxy": proxy,
+    "hello": hello,
+    "grpc_fields": grpc_fields,
 }
 
 _CODED = b"Transfer-Encoding: chunked"
 _ENCODED = [data for data, *_ in GOOD_CHUNKED] + [data for data, _ in BAD_CHUNKED if len(data) < 600]
+# A real one is mostly keys: changes rarely meet what is read, so there are small ones too.
+_HELLOS = [client_hello("example.com", ["h2", "http/1.1"])] + [
+    records(message(extensions), size)
+    for extensions in (None, b"", server_name(b"A.b"), alpn(b"h2", b"x"), server_name(b"1.2.3.4") + alpn(b"http/1.1"))
+    for size in (9, 1000)
+]
 _REQUESTS = GOOD_REQUESTS + [data for data, _ in BAD_REQUESTS]
 _RESPONSES = GOOD_RESPONSES + [data for data, _ in BAD_RESPONSES]
 
@@ -163,4 +220,19 @@ SEEDS: dict[str, list[bytes]] = {
     "relay_request": [data + b"hello" for data in _REQUESTS]
     + [field(_CODED, start=b"POST / HTTP/1.1") + body for body in _ENCODED],
     "relay_response": [data + b"hello" for data in _RESPONSES] + [answer(_CODED) + body for body in _ENCODED],
+    "proxy": [data for data, _ in GOOD_PROXY_HEADERS],
+    "hello": _HELLOS,
+    "grpc_fields": [
+        b"1n",
+        b"99999999H",
+        b"12345u",
+        b"0",
+        b"16",
+        b"no endpoint: 100%",
+        b"/helloworld.Greeter/SayHello",
+        b"/a/b/c",
+        b"application/grpc+proto",
+        b"application/grpc ; a=b",
+        b"application/grpc-web",
+    ],
 }

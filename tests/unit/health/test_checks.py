@@ -14,7 +14,9 @@ def test_http() -> None:
     written = HealthCheck(
         http=HttpCheck(path="/alive", status=(200, 204), host="shop"), interval=5000, timeout=700, rise=1, fall=4
     )
-    assert check_of(written) == Check(CheckKind.HTTP, "/alive", "shop", 200, 204, 5000, 700, 4, 1)
+    assert check_of(written) == Check(
+        CheckKind.HTTP, "/alive", "shop", 200, 204, interval_ms=5000, timeout_ms=700, fall_count=4, rise_count=1
+    )
 
 
 def test_tcp() -> None:
