@@ -359,12 +359,20 @@ class HttpCheck(Mapping, frozen=True):
     host: Annotated[Text, Meta(description="The Host header; empty: the endpoint's own address.")] = ""
 
 
+class GrpcCheck(Mapping, frozen=True):
+    """A call of grpc.health.v1.Health/Check that must be answered with SERVING. The service alone may stand for it."""
+
+    short: ClassVar[str] = "service"
+    service: Annotated[Text, Meta(description="The service that is asked about; empty: the server as a whole.")] = ""
+
+
 class HealthCheck(Mapping, frozen=True):
     """Every endpoint is asked, once a node. Without a check, an endpoint counts as healthy."""
 
-    choices: ClassVar[tuple[str, ...]] = ("http", "tcp")
+    choices: ClassVar[tuple[str, ...]] = ("http", "tcp", "grpc")
     http: Annotated[HttpCheck | None, Meta(description="Ask by HTTP: `{path: /health}`.")] = None
     tcp: Annotated[Bool | None, Meta(description="`true`: a connection that is accepted is enough.")] = None
+    grpc: Annotated[GrpcCheck | None, Meta(description="Ask by gRPC: `{service: shop.Orders}`, or `{}`.")] = None
     interval: Annotated[Duration, Meta(description="Between two checks of an endpoint, jittered.")] = 2 * SECOND
     timeout: Annotated[Duration, Meta(description="For a whole check.")] = 1 * SECOND
     rise: Annotated[
