@@ -117,6 +117,10 @@ LEAF, KEY = pems.certificate_pem("a.example"), pems.key_pem()
         (LEAF, pems.key_pem(1), "the key does not belong to the certificate", True),
         (pems.ca_pem() + LEAF, KEY, "the certificate of the key is not the first in it", False),
     ],
+    ids=str.split(
+        "empty blank words binary der swapped cut cut_chain damaged no_key certificate_for_key cut_key damaged_key two_keys"
+        " encrypted another_key wrong_order"
+    ),
 )
 def test_what_will_not_do(certificate: bytes, key: bytes, message: str, is_key: bool) -> None:
     assert refusal(certificate, key)[0] == message
