@@ -15,7 +15,15 @@ from msgspec.structs import replace
 
 from fastmesh.config.files import read_file
 from fastmesh.config.parse import FILE_MAX_BYTES, Entry, ParsedFile, parse_file
-from fastmesh.config.pem_files import Certificates, PemCache, PemFiles, read_pem_files, uses_of, validity_warnings
+from fastmesh.config.pem_files import (
+    Certificates,
+    PemCache,
+    PemFiles,
+    never_chosen,
+    read_pem_files,
+    uses_of,
+    validity_warnings,
+)
 from fastmesh.config.problem import Problem, Severity, quoted
 from fastmesh.config.reading import FAILED, Path
 from fastmesh.config.references import check_references, idle_services
@@ -167,7 +175,7 @@ def _put_together(
     config = None
     if not any(problem.severity is Severity.ERROR for problem in problems):
         config = _config(items)
-        problems += [*idle_services(items), *unreachable_routes(items)]
+        problems += [*idle_services(items), *unreachable_routes(items), *never_chosen(uses, certificates)]
     return LoadResult(
         config, tuple(sorted(problems)), digest.hexdigest(), files, items, bool(unread), pem_files, certificates
     )

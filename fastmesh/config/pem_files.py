@@ -172,6 +172,24 @@ class PemCache:
         return Certificates(pairs, bundles, _in_use(uses, pairs, bundles))
 
 
+def never_chosen(uses: list[Use], certificates: Certificates) -> list[Problem]:
+    """A warning for each certificate of a listener whose names all belong to others before it."""
+    warnings: list[Problem] = []
+    taken: dict[str, dict[str, str]] = {}  # of each listener: names, and the certificate that has them
+    for use in uses:
+        pair = certificates.pairs.get((use.file, use.key))
+        if pair is None or use.item.entry.kind != "listeners":
+            continue
+        known = taken.get(use.item.entry.name)
+        if known is not None and known.keys() >= set(pair.names):
+            why = f"its names are those of {quoted(known[pair.names[0]])}" if pair.names else "it has no names"
+            warnings.append(use.problem(f"it is never shown: {why}", "remove it", is_warning=True))
+        known = taken.setdefault(use.item.entry.name, {})
+        for name in pair.names:
+            known.setdefault(name, use.file)
+    return warnings
+
+
 def _unreadable(use: Use, files: PemFiles) -> list[Problem]:
     return [
         use.problem(f"the file cannot be read: {files[file].error}", files[file].hint, is_key=is_key)

@@ -206,12 +206,16 @@ def _protocols(items: Items) -> list[Problem]:
                 hint = "its connections go where its `tcp` says; with protocol: detect it would have routes, too"
                 message = f"routes.{item.entry.name}: {quoted(listener)} is for TCP"
                 problems.append(_problem(item, path, message, hint=hint))
-    for item in [item for item in sound if item.entry.value.match.client is not None]:
+    for item in [item for item in sound if _goes_by_identity(item.entry.value)]:
         if strange.issuperset(item.entry.value.listeners or listeners):
             message = f"routes.{item.entry.name}: no listener of it verifies who a client is"
             hint = "add tls: {client_certificate: optional, client_ca: ...} to a listener"
             problems.append(_warning(item, (), message, hint))
     return problems
+
+
+def _goes_by_identity(route: Route) -> bool:
+    return route.match.client is not None or (route.rate_limit is not None and route.rate_limit.key == "client")
 
 
 def asks_for_certificates(listener: Listener) -> bool:

@@ -293,10 +293,10 @@ class Balance(Mapping, frozen=True):
         ),
     ] = "least_request"
     key: Annotated[
-        HeaderKey | Annotated[str, one_of("source_address", "path")] | None,
+        HeaderKey | Annotated[str, one_of("source_address", "path", "client")] | None,
         Meta(
-            description="For `ring_hash` and `maglev`: `{header: name}`, `{cookie: name}`, `path` or"
-            " `source_address`, which is the default."
+            description="For `ring_hash` and `maglev`: `{header: name}`, `{cookie: name}`, `path`, `client` (the"
+            " verified identity) or `source_address`, which is the default."
         ),
     ] = None
 

@@ -118,8 +118,8 @@ LEAF, KEY = pems.certificate_pem("a.example"), pems.key_pem()
         (pems.ca_pem() + LEAF, KEY, "the certificate of the key is not the first in it", False),
     ],
     ids=str.split(
-        "empty blank words binary der swapped cut cut_chain damaged no_key certificate_for_key cut_key damaged_key two_keys"
-        " encrypted another_key wrong_order"
+        "empty blank words binary der swapped cut cut_chain damaged no_key certificate_for_key cut_key damaged_key"
+        " two_keys encrypted another_key wrong_order"
     ),
 )
 def test_what_will_not_do(certificate: bytes, key: bytes, message: str, is_key: bool) -> None:
