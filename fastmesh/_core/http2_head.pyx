@@ -162,10 +162,10 @@ cdef int set_request_framing(head_t* head, const http2_seen_t* seen, bint is_end
     if head.method_id == METHOD_CONNECT or head.flags & HEAD_UPGRADE:
         # What follows is no content, but the other protocol.
         return refuse(detail, b"CONNECT with content-length") if has_length else 0
+    if head.method_id == METHOD_TRACE and (has_length or not is_end):
+        return refuse(detail, b"TRACE with content")
     if is_end:
         return 0 if head.content_length == 0 else refuse(detail, b"content-length without content")
-    if head.method_id == METHOD_TRACE:
-        return refuse(detail, b"TRACE with content")
     head.framing = FRAMING_LENGTH if has_length else FRAMING_CHUNKED
     return 0
 

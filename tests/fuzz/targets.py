@@ -6,11 +6,13 @@ It returns a signature of what happened; an input with a new signature is worth 
 import re
 from collections.abc import Callable
 
-from fastmesh._core import http1_parser, http1_writer
+from fastmesh._core import hpack, http1_parser, http1_writer
 from fastmesh._core.headers import Head
 from fastmesh._core.http1_chunked import Decoder
 from fastmesh._core.http1_parser import ParseError
+from tests.oracle.hpack_blocks import check_blocks
 from tests.oracle.http1_relay import Incomplete, check_request, check_response
+from tests.oracle.http2_lines import check_http2_request, check_http2_response
 from tests.unit.core.http1_vectors import (
     BAD_CHUNKED,
     BAD_REQUESTS,
@@ -143,18 +145,58 @@ def relay_response(data: bytes) -> str:
     return _checked(lambda: check_response(data, method, len(data) % 2))
 
 
+def header_blocks(data: bytes) -> str:
+    cut = sum(data) % (len(data) + 1)
+    fields = check_blocks([data[:cut], data[cut:], data])
+    return "bad" if fields is None else f"{min(len(fields), 20)}"
+
+
+def http2_request(data: bytes) -> str:
+    return check_http2_request(data, sum(data) % 2 == 0)
+
+
+def http2_response(data: bytes) -> str:
+    return check_http2_response(data, sum(data) % 2 == 0)
+
+
 TARGETS: dict[str, Target] = {
     "request": request,
     "response": response,
     "chunked": chunked,
     "relay_request": relay_request,
     "relay_response": relay_response,
+    "header_blocks": header_blocks,
+    "http2_request": http2_request,
+    "http2_response": http2_response,
 }
 
 _CODED = b"Transfer-Encoding: chunked"
 _ENCODED = [data for data, *_ in GOOD_CHUNKED] + [data for data, _ in BAD_CHUNKED if len(data) < 600]
 _REQUESTS = GOOD_REQUESTS + [data for data, _ in BAD_REQUESTS]
 _RESPONSES = GOOD_RESPONSES + [data for data, _ in BAD_RESPONSES]
+
+_PSEUDO = [(b":method", b"POST"), (b":scheme", b"https"), (b":path", b"/a?b"), (b":authority", b"h:1")]
+_CONNECT = [(b":method", b"CONNECT"), (b":protocol", b"websocket"), *_PSEUDO[1:]]
+_FIELDS = [
+    (b"host", b"h:1"),
+    (b"cookie", b"a=1"),
+    (b"accept", b"*/*"),
+    (b"cookie", b"b=2"),
+    (b"te", b"trailers"),
+    (b"content-length", b"5"),
+    (b"x-a", b"b"),
+]
+_STATUS = [(b":status", b"200"), *_FIELDS[1:]]
+# Literals that go into the table, coded plainly and by Huffman, and what refers to them.
+_INDEXED = bytes.fromhex(
+    "400a637573746f6d2d6b65790d637573746f6d2d686561646572be828684418cf1e3c2e5f23a6ba0ab90f4ffbe5886a8eb10649cbf"
+)
+_UPDATES = bytes.fromhex("203fe11f4001610162be")
+
+
+def _growing(fields: list[tuple[bytes, bytes]]) -> list[bytes]:
+    return [hpack.encode(fields[:count]) for count in range(1, len(fields) + 1)]
+
 
 SEEDS: dict[str, list[bytes]] = {
     "request": _REQUESTS,
@@ -163,4 +205,7 @@ SEEDS: dict[str, list[bytes]] = {
     "relay_request": [data + b"hello" for data in _REQUESTS]
     + [field(_CODED, start=b"POST / HTTP/1.1") + body for body in _ENCODED],
     "relay_response": [data + b"hello" for data in _RESPONSES] + [answer(_CODED) + body for body in _ENCODED],
+    "header_blocks": [_INDEXED, _UPDATES, b"\x82" + _INDEXED, *_growing(_PSEUDO + _FIELDS)],
+    "http2_request": [_INDEXED, *_growing(_PSEUDO + _FIELDS), *_growing(_CONNECT)],
+    "http2_response": [_UPDATES, *_growing(_STATUS), hpack.encode([(b":status", b"204")])],
 }

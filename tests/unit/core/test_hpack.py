@@ -169,6 +169,7 @@ def test_every_prefix_of_a_block_is_a_block_or_bad() -> None:
 
 # --- the dynamic table
 
+
 def added(name: bytes, value: bytes) -> bytes:
     """A literal with incremental indexing; lengths below 127."""
     return b"\x40" + bytes([len(name)]) + name + bytes([len(value)]) + value
@@ -267,6 +268,7 @@ def test_room_to_the_byte(room: int) -> None:
 
 
 # --- what we write
+
 
 @pytest.mark.parametrize(
     ("field", "block"),
