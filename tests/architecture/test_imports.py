@@ -23,7 +23,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "health": {"config", "snapshot"},
     "admin": {"config", "snapshot", "_core.histogram", "_core.reason", "_core.shared"},
     "identity": {"config", "snapshot", "_core.openssl"},
-    "telemetry": {"snapshot", "_core.grpc_calls", "_core.histogram", "_core.reason", "_core.shared"},
+    "telemetry": {"snapshot", "_core.grpc_calls", "_core.histogram", "_core.reason", "_core.shared", "_core.tls"},
     # Patterns and log formats are checked by the code that will run them.
     "config": {"snapshot", "_core.access_log", "_core.regex"},
     "snapshot": set(),
