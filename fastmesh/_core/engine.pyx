@@ -118,6 +118,7 @@ cdef class Engine:
         free(self.worker.scratch)       # not NULL only if the engine was never opened
         free(self.worker.scratch_headers)
         free(self.worker.log)
+        free(self.worker.records)
         free(self.worker.endpoints)     # tables that were begun and never installed used them until now
 
     def fileno(self):
@@ -138,9 +139,9 @@ cdef class Engine:
 
     # ---- tables
 
-    def begin(self, snapshot):
+    def begin(self, snapshot, credentials=None):
         self.check_open()
-        return tables_begin(self, &self.worker, snapshot)
+        return tables_begin(self, &self.worker, snapshot, credentials)
 
     def install(self, Tables tables):
         self.check_open()
