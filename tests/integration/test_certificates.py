@@ -1,12 +1,16 @@
 """Certificates of a mesh that runs: renewed, refused, watched, shown; and keys, which are not."""
 
+import http.client
 import re
+import socket
+import ssl
 import subprocess
 import sys
 import time
 from pathlib import Path
 
 import pytest
+from cryptography import x509
 
 from tests import pems
 from tests.mesh import ROOT, Mesh, free_port, wait_until
@@ -24,12 +28,17 @@ def certificates(mesh) -> Path:
 
 
 @pytest.fixture
-def secure(mesh, upstream, certificates) -> Mesh:
+def tls_port() -> int:
+    return free_port()
+
+
+@pytest.fixture
+def secure(mesh, upstream, certificates, tls_port) -> Mesh:
     """A mesh that runs, with a listener for TLS besides the plain one."""
     mesh.serve(upstream.address)
     mesh.write(
         "listeners:\n  secure:\n"
-        f"    address: 127.0.0.1:{free_port()}\n"
+        f"    address: 127.0.0.1:{tls_port}\n"
         "    tls:\n      certificates: {certificate: ../certs/web.crt, key: ../certs/web.key}\n"
         "      client_certificate: optional\n      client_ca: ../certs/ca.crt\n",
         "secure.yaml",
@@ -49,6 +58,63 @@ def expiry_metric(mesh: Mesh, name: str) -> float:
     )
     assert found is not None
     return float(found[1])
+
+
+def connect(port: int, *pair: Path) -> ssl.SSLSocket:
+    unverified = ssl._create_unverified_context()
+    if pair:
+        unverified.load_cert_chain(*pair)
+    return unverified.wrap_socket(socket.create_connection(("127.0.0.1", port), 10))
+
+
+def shown_to(client: ssl.SSLSocket) -> list[str]:
+    """The names in the certificate that a client was shown."""
+    der = client.getpeercert(binary_form=True)
+    assert der is not None
+    names = x509.load_der_x509_certificate(der).extensions.get_extension_for_class(x509.SubjectAlternativeName)
+    return names.value.get_values_for_type(x509.DNSName)
+
+
+def ask(client: ssl.SSLSocket) -> bytes:
+    client.sendall(b"GET / HTTP/1.1\r\nHost: web.local\r\n\r\n")
+    answer = http.client.HTTPResponse(client)
+    answer.begin()
+    return b"%d %s" % (answer.status, answer.read())
+
+
+def new_client_is_shown(port: int) -> list[str]:
+    with connect(port) as client:
+        return shown_to(client)
+
+
+def test_new_connections_are_shown_the_new_certificate_and_old_ones_live_on(secure, certificates, tls_port):
+    with connect(tls_port) as old:
+        assert shown_to(old) == ["web.local"]
+        assert ask(old).startswith(b"200 ")
+        pems.write_pair(certificates, "web", 1, ("new.local",))
+        wait_until(lambda: new_client_is_shown(tls_port) == ["new.local"], "the new certificate")
+        assert ask(old).startswith(b"200 ")
+    (certificates / "web.key").write_bytes(pems.key_pem(0))
+    wait_until(lambda: secure.status()["problems"]["stale"], "the error")
+    assert {tuple(new_client_is_shown(tls_port)) for _ in range(10)} == {("new.local",)}
+
+
+def test_routes_go_by_who_the_client_is(mesh, start_upstream, certificates, tls_port):
+    pems.write_pair(certificates, "me", 1, ("me.local",))
+    for_me, for_all = start_upstream("for me"), start_upstream("for all")
+    mesh.write(
+        "admin: {address: 127.0.0.1:{admin_port}}\nlisteners:\n  secure:\n"
+        f"    address: 127.0.0.1:{tls_port}\n"
+        "    tls:\n      certificates: {certificate: ../certs/web.crt, key: ../certs/web.key}\n"
+        "      client_certificate: optional\n      client_ca: ../certs/ca.crt\n"
+        f"services:\n  me: {{endpoints: [{for_me.address}]}}\n  all: {{endpoints: [{for_all.address}]}}\n"
+        "routes:\n  all: {to: all}\n  me: {match: {client: {dns: me.local}}, to: me}\n"
+    )
+    mesh.start()
+    with connect(tls_port) as stranger:
+        assert ask(stranger).endswith(b"for all")
+    with connect(tls_port, certificates / "me.crt", certificates / "me.key") as known:
+        assert ask(known).endswith(b"for me")
 
 
 def test_renewed_certificates_take_effect(secure, certificates):
