@@ -46,7 +46,7 @@ from fastmesh._core.timer_wheel cimport wheel_init, wheel_set
 
 cimport cython
 
-LIVE_KINDS = ("downstream", "upstream", "exchange", "buffer", "listener", "endpoint", "tables")
+LIVE_KINDS = ("downstream", "upstream", "exchange", "buffer", "listener", "endpoint", "tables", "stream")
 
 cdef enum:
     SCRATCH_BYTES = 262144

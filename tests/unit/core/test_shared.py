@@ -19,7 +19,7 @@ NAMES = {
     "ListenerStats": ("accepted", "refused", "connections", "bytes_in", "bytes_out"),
     "WorkerStats": (
         *("worker", "pid", "started_ns", "heartbeat_ns", "snapshot", "wakes", "events", "log_lines", "log_dropped"),
-        *("limiter_evictions", "buffer_bytes", "live"),
+        *("limiter_evictions", "http2_attacks", "buffer_bytes", "live"),
     ),
 }
 COUNTED = ("series", "service", "endpoint", "listener")
