@@ -47,7 +47,9 @@ cdef inline size_t hpack_field_bound(size_t name_len, size_t value_len) noexcept
 
 # An indexed field of the static table (1..61).
 cdef char* hpack_write_indexed(char* out, uint8_t static_index) noexcept nogil
-# A literal without indexing (`sensitive`: never indexed) whose name is in the static table.
+# A literal without indexing (`sensitive`: never indexed) whose name is in the static table; _name leaves it to the
+# caller to write the value.
+cdef char* hpack_write_name(char* out, uint8_t static_index, size_t value_len, bint sensitive) noexcept nogil
 cdef char* hpack_write_named(
     char* out, uint8_t static_index, const char* value, size_t value_len, bint sensitive
 ) noexcept nogil

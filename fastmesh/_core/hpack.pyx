@@ -270,22 +270,22 @@ cdef inline char* put_integer(char* out, uint8_t pattern, uint8_t mask, size_t v
     return out + 1
 
 
-cdef inline char* put_value(char* out, const char* value, size_t length) noexcept nogil:
-    out = put_integer(out, 0, STRING_MASK, length)
-    memcpy(out, value, length)
-    return out + length
-
-
 cdef char* hpack_write_indexed(char* out, uint8_t static_index) noexcept nogil:
     out[0] = <char>(INDEXED | static_index)
     return out + 1
 
 
+cdef char* hpack_write_name(char* out, uint8_t static_index, size_t value_len, bint sensitive) noexcept nogil:
+    out = put_integer(out, NEVER_INDEXED if sensitive else 0, LITERAL_MASK, static_index)
+    return put_integer(out, 0, STRING_MASK, value_len)
+
+
 cdef char* hpack_write_named(
     char* out, uint8_t static_index, const char* value, size_t value_len, bint sensitive
 ) noexcept nogil:
-    out = put_integer(out, NEVER_INDEXED if sensitive else 0, LITERAL_MASK, static_index)
-    return put_value(out, value, value_len)
+    out = hpack_write_name(out, static_index, value_len, sensitive)
+    memcpy(out, value, value_len)
+    return out + value_len
 
 
 # The entry of the static table that is the whole field, or 0; `index` is the first with its name.
@@ -316,7 +316,9 @@ cdef char* hpack_write_field(
     out = put_integer(out + 1, 0, STRING_MASK, name_len)
     for i in range(name_len):
         out[i] = ascii_lower(name[i])
-    return put_value(out + name_len, value, value_len)
+    out = put_integer(out + name_len, 0, STRING_MASK, value_len)
+    memcpy(out, value, value_len)
+    return out + value_len
 
 
 # --- the face to Python
