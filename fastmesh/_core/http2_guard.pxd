@@ -20,3 +20,4 @@ cdef void http2_guard_sent_data(http2_t* http2) noexcept nogil
 cdef void http2_guard_received_data(http2_t* http2) noexcept nogil
 # We have queued an answer of so many bytes to a control frame.
 cdef void http2_guard_answered(http2_t* http2, uint32_t length) noexcept nogil
+cdef const char* http2_guard_name(uint8_t attack) noexcept nogil

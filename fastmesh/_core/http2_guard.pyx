@@ -73,4 +73,8 @@ cdef void http2_guard_answered(http2_t* http2, uint32_t length) noexcept nogil:
     http2.control_bytes += length
 
 
+cdef const char* http2_guard_name(uint8_t attack) noexcept nogil:
+    return KINDS[attack].name
+
+
 ATTACKS = tuple([KINDS[i].name.decode() for i in range(HTTP2_ATTACKS)])

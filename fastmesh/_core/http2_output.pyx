@@ -1,5 +1,6 @@
 """What an HTTP/2 connection sends (RFC 9113 5.2, 6)."""
 
+from libc.stdint cimport int64_t, uint8_t
 from libc.string cimport memcpy, memmove, strlen
 
 from fastmesh._core.buffers cimport buffer_data, buffer_take
@@ -36,7 +37,7 @@ from fastmesh._core.http2_frames cimport (
     http2_write_setting,
     http2_write_u32,
 )
-from fastmesh._core.http2_guard cimport http2_guard_answered, http2_guard_sent_data
+from fastmesh._core.http2_guard cimport http2_guard_answered, http2_guard_completed, http2_guard_sent_data
 from fastmesh._core.http2_head cimport http2_trailers_bound, http2_write_trailers
 from fastmesh._core.http2_streams cimport (
     STREAM_LOCAL_ENDS,
@@ -320,6 +321,8 @@ cdef void http2_local_ended(http2_stream_t* stream) noexcept nogil:
     if stream.flags & STREAM_IS_MALFORMED:
         http2_stream_reset(stream, HTTP2_PROTOCOL_ERROR)
         return
+    if http2.connection.is_downstream:
+        http2_guard_completed(http2)
     http2_stream_change(stream, STREAM_LOCAL_ENDS)
     if stream.state == HTTP2_HALF_LOCAL and stream.exchange == NULL:
         # The answer was early: the rest of the request is of no use (RFC 9113 8.1).

@@ -7,7 +7,7 @@ What it costs in memory, at most:
 - output: 64 KiB on the connection, and for each stream what one read of its source brought.
 """
 
-from libc.stdint cimport uint8_t, uint32_t
+from libc.stdint cimport uint32_t
 from fastmesh._core.headers cimport head_t
 from fastmesh._core.http2_head cimport http2_head_limits_t
 from fastmesh._core.live cimport connection_t, http2_role_t, http2_stream_t, http2_t
@@ -20,17 +20,11 @@ cdef void http2_session_free(http2_t* http2) noexcept nogil
 cdef void http2_session_on_input(http2_t* http2) noexcept nogil
 # The other side takes body bytes again, or may: deliver what waits, soon.
 cdef void http2_session_resume(http2_stream_t* stream) noexcept nogil
-# Our fault or the peer's: GOAWAY with an error code, then role.on_over.
-cdef void http2_session_fail(http2_t* http2, uint32_t code, const char* detail) noexcept nogil
-# The same, counted as an attack (http2_attack_t).
-cdef void http2_session_cut_off(http2_t* http2, uint8_t attack) noexcept nogil
-# End a stream that the peer has got wrong: RST_STREAM, and its exchange is told.
-cdef void http2_session_fail_stream(http2_stream_t* stream, uint32_t code, const char* detail) noexcept nogil
 # Set up a head for http2_read_*: its text and table stand in the worker's scratch memory.
 cdef void http2_session_scratch(http2_t* http2, head_t* head, http2_head_limits_t* limits) noexcept nogil
-# A result below 0 of http2_read_* that is the end of the session is dealt with here. True: it was.
-cdef bint http2_session_is_lost(http2_t* http2, int result) noexcept nogil
 # Let the connection's deadline be the earliest of the session's.
 cdef void http2_session_arm(http2_t* http2) noexcept nogil
-# What of them is due is dealt with here, but for `quiet`, `age` and `grace`, which are the role's.
+# What of them is due is dealt with here, but for quiet_due_ms, age_due_ms and grace_due_ms, which are the role's.
 cdef void http2_session_on_deadline(http2_t* http2) noexcept nogil
+# A stream of which only unsent output is left: it is reset when that does not go on for a while.
+cdef void http2_session_leave_output(http2_stream_t* stream) noexcept nogil

@@ -7,7 +7,7 @@ something that may end streams looks at `state` afterwards, and never at freed m
 from libc.stdint cimport uint8_t, uint32_t
 from fastmesh._core.live cimport buffer_t, http2_stream_t, http2_t, worker_t
 
-cdef enum http2_stream_event_t:
+cdef enum:                              # http2_stream_event_t
     STREAM_BEGINS = 0                   # HEADERS, whoever sent them
     STREAM_LOCAL_ENDS = 1               # we sent END_STREAM
     STREAM_REMOTE_ENDS = 2              # the peer did

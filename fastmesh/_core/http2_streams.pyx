@@ -133,6 +133,7 @@ cdef http2_stream_t* http2_stream_new(http2_t* http2) noexcept nogil:
     stream.send_window = http2.peer_window
     stream.receive_window = HTTP2_WINDOW_BYTES
     http2.stream_count += 1
+    http2.quiet_due_ms = 0
     worker.stats.live[LIVE_STREAM] += 1
     return stream
 

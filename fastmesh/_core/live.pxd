@@ -184,7 +184,7 @@ cdef struct tls_t:                  # TLS of one connection
     uint8_t version                 # 2, 3: TLS 1.2, 1.3
     char[96] detail                 # what OpenSSL said of the failure
 
-cdef enum http2_stream_state_t:     # RFC 9113 5.1, without the states that only server push needs
+cdef enum:                          # http2_stream_state_t: RFC 9113 5.1, without the states that only server push needs
     HTTP2_IDLE = 0                  # no HEADERS yet; upstream: no id yet either
     HTTP2_OPEN = 1
     HTTP2_HALF_LOCAL = 2            # we have sent END_STREAM
@@ -241,7 +241,7 @@ cdef enum http2_flag_t:
     SESSION_TAKES_CONNECT = 32      # the peer's SETTINGS_ENABLE_CONNECT_PROTOCOL
     SESSION_SHRINKS_TABLE = 64      # the next header block begins with a table size update to 0 (RFC 7541 4.2)
 
-cdef enum http2_attack_t:           # what a peer was cut off for: index into worker_stats_t.http2_attacks
+cdef enum:                          # http2_attack_t: what a peer was cut off for: index into worker_stats_t.http2_attacks
     HTTP2_ATTACK_RESET = 0          # streams reset as fast as they were opened
     HTTP2_ATTACK_CONTINUATION = 1   # a header block that does not end
     HTTP2_ATTACK_SETTINGS = 2
@@ -285,6 +285,7 @@ cdef struct http2_t:                # the HTTP/2 codec's state of one connection
     uint8_t block_frames
     uint8_t reset_at                # next place in reset_ids
     uint8_t waits_for_pong
+    uint8_t block_is_circular       # its priority makes the stream depend on itself
     uint32_t data_left              # of its payload, padding not counted
     uint32_t padding_left
     uint32_t data_stream_id
@@ -308,6 +309,7 @@ cdef struct http2_t:                # the HTTP/2 codec's state of one connection
     uint32_t tail_at
     uint32_t tail_stream_id         # 0: none
     uint64_t counted_since_ms       # http2_guard
+    uint32_t target_max_bytes
     uint32_t head_max_bytes         # of a head that we take, decoded
     uint16_t header_max_count
     uint16_t[12] counts             # by http2_attack_t
@@ -316,7 +318,8 @@ cdef struct http2_t:                # the HTTP/2 codec's state of one connection
     uint64_t grace_due_ms           # when the last GOAWAY is sent; 0: not going
     uint64_t age_due_ms             # when it begins to go; 0: never
     uint64_t stall_due_ms           # when streams without an exchange are looked at; 0: there are none
-    uint32_t rest_ms                # upstream: how long it may be without a stream
+    uint32_t rest_ms                # how long it may be without a stream
+    uint32_t head_timeout_ms        # for a header block in several frames
 
 cdef struct connection_t:
     uint8_t source                  # SOURCE_CONNECTION
