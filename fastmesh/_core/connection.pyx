@@ -93,6 +93,12 @@ cdef connection_t* connection_new(worker_t* worker, int fd, const io_events_t* e
     return connection
 
 
+cdef void drop_buffer(worker_t* worker, buffer_t** buffer) noexcept nogil:
+    if buffer[0] != NULL:
+        buffer_give(worker, buffer[0])
+        buffer[0] = NULL
+
+
 # ---- input
 
 
@@ -353,6 +359,18 @@ cdef bint connection_has_progressed(connection_t* connection) noexcept nogil:
     return connection.unsent_bytes != before
 
 
+cdef void connection_send_preamble(connection_t* connection) noexcept nogil:
+    cdef buffer_t* preamble = connection.preamble
+    cdef ssize_t length
+    if preamble == NULL:
+        return
+    length = preamble.end - preamble.begin
+    if socket_send(connection.fd, buffer_data(preamble) + preamble.begin, <size_t>length) != length:
+        connection.io |= IO_BROKEN      # a new socket takes so few bytes, or is broken
+        connection_wake(connection)
+    drop_buffer(connection.worker, &connection.preamble)
+
+
 # ---- what the flags say
 
 
@@ -367,6 +385,7 @@ cdef void connection_handle(connection_t* connection) noexcept nogil:
             return
         if not connection.io & IO_WRITABLE:
             return
+        connection_send_preamble(connection)
         connection.state = CONNECTION_OPEN
         connection.events.on_connected(connection)
         if connection.state == CONNECTION_CLOSED:
@@ -473,9 +492,8 @@ cdef void connection_close(connection_t* connection, bint with_reset) noexcept n
     connection.deadline_ms = 0
     wheel_cancel(&worker.wheel, &connection.timer.node)
     drop_output(connection)
-    if connection.input != NULL:
-        buffer_give(worker, connection.input)
-        connection.input = NULL
+    drop_buffer(worker, &connection.input)
+    drop_buffer(worker, &connection.preamble)
     if connection.prev != NULL:
         connection.prev.next = connection.next
     else:

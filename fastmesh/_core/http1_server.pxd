@@ -3,3 +3,6 @@
 from fastmesh._core.live cimport connection_t, server_codec_t
 
 cdef server_codec_t HTTP1_SERVER
+
+# Take over a connection, with the input that it has.
+cdef void http1_server_adopt(connection_t* connection) noexcept nogil

@@ -94,6 +94,17 @@ cdef enum:
     SCRATCH_HEADERS = 1024
     OUTPUT_MAX_BYTES = 65536            # of answers of our own, before they are sent
 
+# ---- the beginning
+
+
+cdef void http1_server_adopt(connection_t* connection) noexcept nogil:
+    connection.server = &HTTP1_SERVER
+    connection.events = &HTTP1_SERVER.events
+    connection.protocol = PROTOCOL_HTTP1
+    connection_set_deadline(connection, connection.worker.now_ms + connection.listener.entry.idle_timeout_ms)
+    connection_wake(connection)
+
+
 # ---- input
 
 

@@ -19,12 +19,15 @@ cdef void endpoint_release(worker_t* worker, endpoint_t* endpoint) noexcept nogi
 cdef void endpoint_retire(worker_t* worker, endpoint_t* endpoint) noexcept nogil
 
 # A connection from the pool, or one that is being opened. `must_be_sure`: the request cannot be sent twice, so a
-# pooled connection is asked whether it is still alive, however fresh. `only_new`: leave the pool alone.
+# pooled connection is asked whether it is still alive, however fresh. `only_new`: leave the pool alone. `downstream`:
+# whose addresses a PROXY header tells. Where the service wants one, connections are no two clients', and so never kept;
+# no more are those that carry TCP.
 cdef connection_t* pool_take(
     worker_t* worker,
     endpoint_t* endpoint,
     const service_entry_t* service,
     const client_codec_t* codec,
+    connection_t* downstream,
     bint must_be_sure,
     bint only_new,
     int* result,

@@ -6,7 +6,7 @@ whole round before it handles any of it, so only what closes within the round ca
 retry of a reset reused connection is for.
 """
 
-from libc.errno cimport EAGAIN, EINPROGRESS, errno
+from libc.errno cimport EAGAIN, EINPROGRESS, ENOMEM, errno
 from libc.stdio cimport snprintf
 from libc.stdlib cimport calloc, free
 from libc.string cimport strchr, strlen
@@ -25,7 +25,9 @@ from fastmesh._core.live cimport (
     IO_WRITE_BROKEN,
     LIVE_ENDPOINT,
     LIVE_UPSTREAM,
+    PROTOCOL_TCP,
 )
+from fastmesh._core.proxy_out cimport proxy_out_prepare
 from fastmesh._core.shared cimport shared_endpoint
 from fastmesh._core.sockets cimport (
     AF_INET,
@@ -37,27 +39,16 @@ from fastmesh._core.sockets cimport (
     SOCK_STREAM,
     close,
     connect,
+    htons,
+    inet_pton,
     recv,
     sockaddr,
+    sockaddr_in,
+    sockaddr_in6,
     socket,
     socket_set_nodelay,
 )
 
-cdef extern from "<arpa/inet.h>" nogil:
-    cdef struct in_addr:
-        pass
-    cdef struct in6_addr:
-        pass
-    cdef struct sockaddr_in:
-        unsigned short sin_family
-        unsigned short sin_port
-        in_addr sin_addr
-    cdef struct sockaddr_in6:
-        unsigned short sin6_family
-        unsigned short sin6_port
-        in6_addr sin6_addr
-    int inet_pton(int family, const char* text, void* address)
-    unsigned short htons(unsigned short value)
 
 
 # ---- endpoints
@@ -210,11 +201,16 @@ cdef connection_t* open_new(
     return connection
 
 
+cdef inline bint is_kept(const service_entry_t* service, const client_codec_t* codec) noexcept nogil:
+    return service.proxy_protocol_version == 0 and codec.protocol != PROTOCOL_TCP
+
+
 cdef connection_t* pool_take(
     worker_t* worker,
     endpoint_t* endpoint,
     const service_entry_t* service,
     const client_codec_t* codec,
+    connection_t* downstream,
     bint must_be_sure,
     bint only_new,
     int* result,
@@ -223,7 +219,7 @@ cdef connection_t* pool_take(
     cdef connection_t* connection
     cdef uint64_t age
     result[0] = POOL_OK
-    if not only_new:
+    if not only_new and is_kept(service, codec):
         connection = take_idle(worker, endpoint, must_be_sure)
         if connection != NULL:
             service.stats.reuses += 1
@@ -238,6 +234,11 @@ cdef connection_t* pool_take(
     if connection == NULL:
         result[0] = POOL_FAILED
         return NULL
+    if service.proxy_protocol_version and proxy_out_prepare(connection, downstream, service.proxy_protocol_version) < 0:
+        error[0] = ENOMEM
+        pool_discard(connection)
+        result[0] = POOL_FAILED
+        return NULL
     service.stats.connects += 1
     if service.pool_age_max_ms:
         # Between 90% and 100% of the age, so that connections opened together do not end together.
@@ -250,7 +251,12 @@ cdef connection_t* pool_take(
 
 cdef void pool_give(connection_t* connection, const service_entry_t* service) noexcept nogil:
     cdef worker_t* worker = connection.worker
-    if connection.endpoint.is_gone or worker.is_draining or not is_alive(connection, False):
+    if (
+        connection.endpoint.is_gone
+        or worker.is_draining
+        or not is_kept(service, connection.client)
+        or not is_alive(connection, False)
+    ):
         pool_discard(connection)
         return
     connection.idle_since_ms = worker.now_ms
