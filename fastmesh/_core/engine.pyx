@@ -9,6 +9,7 @@ from libc.string cimport memset
 
 from fastmesh._core.accounting cimport LOG_ROOM_BYTES, log_flush
 from fastmesh._core.buffers cimport buffer_give, buffer_take, buffers_free_all
+from fastmesh._core.exchange cimport exchanges_free_all
 from fastmesh._core.headers cimport header_t
 from fastmesh._core.http1_client cimport HTTP1_CLIENT
 from fastmesh._core.http1_server cimport HTTP1_SERVER
@@ -121,6 +122,7 @@ cdef class Engine:
         free(self.worker.scratch)       # not NULL only if the engine was never opened
         free(self.worker.scratch_headers)
         free(self.worker.log)
+        free(self.worker.records)
         free(self.worker.endpoints)     # tables that were begun and never installed used them until now
 
     def fileno(self):
@@ -141,9 +143,9 @@ cdef class Engine:
 
     # ---- tables
 
-    def begin(self, snapshot):
+    def begin(self, snapshot, credentials=None):
         self.check_open()
-        return tables_begin(self, &self.worker, snapshot)
+        return tables_begin(self, &self.worker, snapshot, credentials)
 
     def install(self, Tables tables):
         self.check_open()
@@ -275,6 +277,7 @@ cdef class Engine:
         buffer_give(w, w.scratch)
         w.scratch = NULL
         buffers_free_all(w)
+        exchanges_free_all(w)
         close(w.epoll_fd)
         close(w.timer_fd)
         w.epoll_fd = w.timer_fd = -1

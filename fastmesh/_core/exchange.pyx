@@ -7,7 +7,7 @@ from libc.string cimport memcpy, memset, strerror
 
 from fastmesh._core.accounting cimport account_exchange
 from fastmesh._core.balancer cimport choice_t, load_observe, load_t, subset_panics, subset_pick, subset_t
-from fastmesh._core.buffers cimport buffer_data, buffer_give, buffer_room, buffer_take
+from fastmesh._core.buffers cimport KEEPS_MEMORY, buffer_data, buffer_give, buffer_room, buffer_take
 from fastmesh._core.connection cimport connection_has_progressed
 from fastmesh._core.exchange_grpc cimport (
     append_grpc_status,
@@ -75,6 +75,7 @@ from fastmesh._core.reason cimport (
     REASON_POOL_EXHAUSTED,
     REASON_REQUEST_TIMEOUT,
     REASON_UPSTREAM_STALLED,
+    REASON_UPSTREAM_TLS,
 )
 from fastmesh._core.request_key cimport request_key_hash
 from fastmesh._core.stage_filter cimport filter_at_listener, filter_request, filter_tcp, find_client
@@ -84,6 +85,8 @@ from fastmesh._core.timer_wheel cimport wheel_cancel, wheel_set
 cdef enum:
     CONNECT_TRIES = 2                   # of different endpoints, when connecting fails
     RETRIES_MAX = 3                     # in all
+    CERTIFICATE_FIELD_BYTES = 32        # of X-Forwarded-Client-Cert, besides its value
+    KEPT_MAX = 4096                     # exchanges whose memory is kept for reuse: less than 2 MiB
     CALL_END_BYTES = 1024               # of the trailers that end a call that failed
     CALL_END_FIELDS = 4
     REPLAY_MAX_BYTES = 65536            # of a request body, kept for a second try
@@ -91,12 +94,35 @@ cdef enum:
 # ---- birth
 
 
+cdef exchange_t* take_memory(worker_t* worker) noexcept nogil:
+    cdef exchange_t* exchange = worker.free_exchanges
+    if exchange == NULL:
+        return <exchange_t*>malloc(sizeof(exchange_t))
+    worker.free_exchanges = <exchange_t*>exchange.worker
+    worker.free_exchange_count -= 1
+    return exchange
+
+
+cdef void give_memory(worker_t* worker, exchange_t* exchange) noexcept nogil:
+    if not KEEPS_MEMORY or worker.free_exchange_count >= KEPT_MAX:
+        free(exchange)
+        return
+    exchange.worker = <worker_t*>worker.free_exchanges
+    worker.free_exchanges = exchange
+    worker.free_exchange_count += 1
+
+
+cdef void exchanges_free_all(worker_t* worker) noexcept nogil:
+    while worker.free_exchanges != NULL:
+        free(take_memory(worker))
+
+
 cdef exchange_t* exchange_new(connection_t* downstream) noexcept nogil:
     cdef worker_t* worker = downstream.worker
     cdef exchange_t* exchange
     if downstream.listener.entry == NULL:
         return NULL                     # its listener is configured no more: nothing says how to serve it
-    exchange = <exchange_t*>malloc(sizeof(exchange_t))    # calloc passes glibc's thread cache by
+    exchange = take_memory(worker)
     if exchange == NULL:
         return NULL
     memset(exchange, 0, sizeof(exchange_t))
@@ -120,6 +146,8 @@ cdef int exchange_set_request(exchange_t* exchange, const head_t* head) noexcept
     """Table first, then the text, in one buffer: it lives as long as the exchange, for a second try and for the log."""
     cdef size_t capacity = head.count + FORWARDING_ROOM_FIELDS
     cdef size_t text_cap = head.text_len + forward_request_room(head)
+    if exchange.downstream.tls != NULL:
+        text_cap += CERTIFICATE_FIELD_BYTES + exchange.downstream.tls.forwarded_len
     exchange.block = buffer_take(exchange.worker, capacity * sizeof(header_t) + text_cap)
     if exchange.block == NULL:
         return -1
@@ -443,7 +471,7 @@ cdef bint may_try_again(exchange_t* exchange, uint8_t reason, uint8_t proof) noe
         return False
     if exchange.flags & EXCHANGE_BODY_SENT and exchange.flags & EXCHANGE_NOT_REPLAYABLE:
         return False
-    if reason == REASON_CONNECT_FAILED or reason == REASON_CONNECT_TIMEOUT:
+    if reason == REASON_CONNECT_FAILED or reason == REASON_CONNECT_TIMEOUT or reason == REASON_UPSTREAM_TLS:
         exchange.connects_failed += 1
         return exchange.connects_failed < CONNECT_TRIES
     if exchange.retries >= RETRIES_MAX:
@@ -633,4 +661,4 @@ cdef void finish(exchange_t* exchange) noexcept nogil:
         buffer_give(worker, exchange.replay)
     exchange.tables.references -= 1
     worker.stats.live[LIVE_EXCHANGE] -= 1
-    free(exchange)
+    give_memory(worker, exchange)

@@ -5,7 +5,6 @@ from libc.stdio cimport snprintf
 from libc.string cimport strlen
 
 from fastmesh._core.grpc cimport (
-    GRPC_TIMEOUT_MAX_BYTES,
     grpc_is_content_type,
     grpc_message_write,
     grpc_status_of_reason,
@@ -28,6 +27,7 @@ from fastmesh._core.reason cimport reason_name, reason_text
 
 cdef enum:
     MESSAGE_MAX_BYTES = 256
+    VALUE_BYTES = 40                    # short values: appending copies them in whole vectors
 
 
 cdef void recognise_grpc(exchange_t* exchange) noexcept nogil:
@@ -47,7 +47,7 @@ cdef void recognise_grpc(exchange_t* exchange) noexcept nogil:
 
 
 cdef bint pass_on_deadline(exchange_t* exchange) noexcept nogil:
-    cdef char[GRPC_TIMEOUT_MAX_BYTES] text
+    cdef char[VALUE_BYTES] text
     cdef uint64_t now_ns = exchange.worker.now_ns
     cdef uint64_t left_ns = exchange.deadline_ns - now_ns if exchange.deadline_ns > now_ns else 0
     cdef size_t length = grpc_timeout_write(left_ns, text)
@@ -64,7 +64,7 @@ cdef void note_grpc_status(exchange_t* exchange, head_t* head) noexcept nogil:
 
 
 cdef void append_grpc_status(exchange_t* exchange, head_t* head) noexcept nogil:
-    cdef char[4] number
+    cdef char[VALUE_BYTES] number
     cdef char[MESSAGE_MAX_BYTES] message
     cdef char[3 * MESSAGE_MAX_BYTES] encoded
     cdef int status = grpc_status_of_reason(exchange.reason)

@@ -18,6 +18,8 @@ cdef struct grpc_calls_t:               # a row; one writer: its worker
     uint64_t calls[18]                  # by grpc_status_t; [17]: none
     uint64_t duration_sum_us
 
+# The name of a status; "" for what is none.
+cdef const char* grpc_status_name(int status) noexcept nogil
 # Count one call. `is_known`: it may take a row of its own.
 cdef void grpc_calls_count(
     shared_t* shared, uint32_t worker, uint32_t service_id, const char* path, size_t path_len,

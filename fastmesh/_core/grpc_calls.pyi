@@ -2,6 +2,9 @@
 
 from fastmesh._core.shared import SharedMemory
 
+STATUSES: tuple[str, ...]
+"""The names of gRPC's statuses, by number."""
+
 def grpc_calls(shared: SharedMemory) -> list[tuple[int, str, tuple[int, ...], int]]:
     """Summed over workers: id of the mesh's service, path, calls by status, all their time in microseconds.
 

@@ -23,6 +23,19 @@ cdef enum:
     PROBES_MAX = 16                     # rows that are looked at for a name
 
 
+cdef const char* NAMES[GRPC_CALLS_STATUSES]
+NAMES[:] = [
+    b"OK", b"CANCELLED", b"UNKNOWN", b"INVALID_ARGUMENT", b"DEADLINE_EXCEEDED", b"NOT_FOUND", b"ALREADY_EXISTS",
+    b"PERMISSION_DENIED", b"RESOURCE_EXHAUSTED", b"FAILED_PRECONDITION", b"ABORTED", b"OUT_OF_RANGE", b"UNIMPLEMENTED",
+    b"INTERNAL", b"UNAVAILABLE", b"DATA_LOSS", b"UNAUTHENTICATED", b"",
+]
+STATUSES = tuple([NAMES[i].decode() for i in range(GRPC_CALLS_STATUSES - 1)])
+
+
+cdef const char* grpc_status_name(int status) noexcept nogil:
+    return NAMES[status if 0 <= status < GRPC_CALLS_STATUSES else GRPC_CALLS_STATUSES - 1]
+
+
 cdef inline grpc_calls_t* row_at(shared_t* shared, uint32_t worker, uint32_t row) noexcept nogil:
     return <grpc_calls_t*>shared_slot(shared, worker, SHARED_GRPC_AT, SHARED_GRPC_STRIDE, SHARED_GRPC_ROWS, row)
 

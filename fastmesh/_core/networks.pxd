@@ -6,5 +6,7 @@ cdef struct network_t:              # a CIDR block
     uint8_t[16] address
     uint8_t prefix_bits
 
+# From CIDR blocks as text; freed by the caller.
+cdef network_t* networks_new(tuple blocks) except NULL
 # Whether an address, as text, lies in one of the blocks.
 cdef bint networks_contain(const network_t* networks, uint32_t count, const char* address) noexcept nogil

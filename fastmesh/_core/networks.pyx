@@ -1,5 +1,8 @@
 """Blocks of addresses."""
 
+import ipaddress
+
+from libc.stdlib cimport calloc
 from libc.string cimport memcmp, memcpy
 
 cdef extern from "<arpa/inet.h>" nogil:
@@ -7,6 +10,22 @@ cdef extern from "<arpa/inet.h>" nogil:
     int inet_pton(int family, const char* text, void* address)
 
 cdef const char* IPV4_MAPPED = b"\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\xff\xff"
+
+
+cdef network_t* networks_new(tuple blocks) except NULL:
+    cdef list parsed = [ipaddress.ip_network(block) for block in blocks]
+    cdef network_t* networks = <network_t*>calloc(len(blocks) + 1, sizeof(network_t))
+    cdef bytes packed
+    cdef uint32_t i
+    if networks == NULL:
+        raise MemoryError()
+    for i, network in enumerate(parsed):
+        packed = network.network_address.packed
+        if network.version == 4:
+            packed = IPV4_MAPPED[:12] + packed
+        memcpy(networks[i].address, <const char*>packed, 16)
+        networks[i].prefix_bits = network.prefixlen + (96 if network.version == 4 else 0)
+    return networks
 
 
 cdef bint matches(const network_t* network, const uint8_t* address) noexcept nogil:

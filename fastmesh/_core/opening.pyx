@@ -10,10 +10,19 @@ from libc.stdint cimport int64_t, uint32_t, uint64_t
 from libc.string cimport memcmp, memcpy, strlen
 
 from fastmesh._core.buffers cimport buffer_data
-from fastmesh._core.connection cimport connection_close, connection_finish, connection_set_deadline
+from fastmesh._core.connection cimport (
+    connection_close,
+    connection_finish,
+    connection_keep,
+    connection_read,
+    connection_set_deadline,
+    connection_wake,
+)
 from fastmesh._core.first_bytes cimport FIRST_MAX_BYTES, FIRST_MORE, FIRST_OTHER, first_bytes_read
 from fastmesh._core.http1_server cimport http1_server_adopt
 from fastmesh._core.live cimport (
+    CONNECTION_SECURING,
+    IO_END,
     IO_PEER_SHUT,
     IO_READABLE,
     PROTOCOL_DETECT,
@@ -36,6 +45,7 @@ from fastmesh._core.proxy_protocol cimport (
 from fastmesh._core.reason cimport REASON_HEAD_TIMEOUT, REASON_PROXY_HEADER
 from fastmesh._core.sockets cimport MSG_DONTWAIT, MSG_PEEK, recv
 from fastmesh._core.tcp_server cimport tcp_server_adopt, tcp_server_refuse
+from fastmesh._core.tls cimport tls_accept, tls_protocol
 from fastmesh._core.tls_hello cimport (
     TLS_HELLO_MAX_BYTES,
     TLS_HELLO_MORE,
@@ -44,12 +54,15 @@ from fastmesh._core.tls_hello cimport (
     tls_hello_t,
     tls_looks_like,
 )
+from fastmesh._core.transport cimport READ_BROKEN, READ_END
 
 cdef server_codec_t OPENING             # its events, and how it drains: there is no exchange yet
 
 
 cdef bint opening_is_needed(const listener_entry_t* entry) noexcept nogil:
-    return (entry.protocol != PROTOCOL_HTTP and entry.protocol != PROTOCOL_HTTP1) or entry.proxy_network_count > 0
+    if entry.tls != NULL or entry.proxy_network_count > 0:
+        return True
+    return entry.protocol != PROTOCOL_HTTP and entry.protocol != PROTOCOL_HTTP1
 
 
 cdef void opening_begin(connection_t* connection) noexcept nogil:
@@ -86,6 +99,18 @@ cdef void adopt_tcp(connection_t* connection, route_entry_t* route) noexcept nog
 cdef void refuse(connection_t* connection, unsigned char reason, const char* detail) noexcept nogil:
     done(connection)
     tcp_server_refuse(connection, reason, detail)
+
+
+cdef void secure(connection_t* connection) noexcept nogil:
+    """TLS reads from the first byte on; on_connected follows, or it fails and is counted without us."""
+    cdef const listener_entry_t* entry = connection.listener.entry
+    connection.opening = OPENING_SECURED
+    connection.state = CONNECTION_SECURING
+    connection_set_deadline(connection, connection.worker.now_ms + entry.tls.handshake_timeout_ms)
+    if tls_accept(connection) < 0:
+        connection_close(connection, False)
+    elif connection.io & IO_READABLE:
+        connection_wake(connection)
 
 
 # ---- the PROXY header
@@ -139,21 +164,35 @@ cdef bint has_names(const listener_entry_t* entry) noexcept nogil:
 
 cdef void look_at_listener(connection_t* connection) noexcept nogil:
     cdef const listener_entry_t* entry = connection.listener.entry
-    if entry.protocol == PROTOCOL_TCP and not has_names(entry):
-        adopt_tcp(connection, default_route(entry))     # at once: the server may be the one to speak first
-    elif entry.protocol != PROTOCOL_TCP and entry.protocol != PROTOCOL_DETECT:
-        adopt_http(connection)
-    else:
+    if entry.tls != NULL and not entry.tls.is_optional:
+        secure(connection)
+    elif entry.tls != NULL or entry.protocol == PROTOCOL_DETECT or has_names(entry):
         connection.opening = OPENING_FIRST
         set_silence(connection)
         look_at_bytes(connection, False)
+    else:
+        adopt(connection)
+
+
+cdef void adopt(connection_t* connection) noexcept nogil:
+    """It is not, or not any more, TLS."""
+    cdef const listener_entry_t* entry = connection.listener.entry
+    if entry.protocol == PROTOCOL_TCP:
+        adopt_tcp(connection, default_route(entry))     # at once: the server may be the one to speak first
+    else:
+        adopt_http(connection)
+
+
+cdef bint may_be_silent(const listener_entry_t* entry) noexcept nogil:
+    """Silence is an answer, rather than a delay: but of a client whose server is chosen by name, a hello is due."""
+    return entry.protocol == PROTOCOL_DETECT or (entry.protocol == PROTOCOL_TCP and not has_names(entry))
 
 
 cdef void set_silence(connection_t* connection) noexcept nogil:
     """Where the server may be the one to speak first, it is not kept waiting for long."""
     cdef const listener_entry_t* entry = connection.listener.entry
     cdef uint64_t due_ms = connection.worker.now_ms + entry.detect_timeout_ms
-    if entry.protocol == PROTOCOL_DETECT and due_ms < connection.expires_ms:
+    if may_be_silent(entry) and due_ms < connection.expires_ms:
         connection_set_deadline(connection, due_ms)
     else:
         connection_set_deadline(connection, connection.expires_ms)
@@ -181,28 +220,65 @@ cdef void look_at_bytes(connection_t* connection, bint is_silent) noexcept nogil
     cdef const char* data = buffer_data(connection.worker.scratch)
     cdef int64_t length = peek(connection)
     cdef bint is_last = is_silent or connection.io & IO_PEER_SHUT
-    cdef int first
     if length < 0 or (length == 0 and not is_last):
         return
     if length == 0:
         end_without_bytes(connection)
-    elif entry.protocol == PROTOCOL_TCP or tls_looks_like(data[0]):
+    elif entry.tls != NULL and tls_looks_like(data[0]):
+        secure(connection)
+    elif tls_looks_like(data[0]) or has_names(entry) and entry.protocol == PROTOCOL_TCP:
         route_by_name(connection, data, <size_t>length)
+    elif entry.protocol == PROTOCOL_DETECT:
+        detect(connection, data, <size_t>length, is_last)
     else:
-        first = first_bytes_read(data, <size_t>length, is_last)
-        if first == FIRST_MORE:
-            set_silence(connection)
-        elif first == FIRST_OTHER:
-            adopt_tcp(connection, default_route(entry))
-        else:
-            adopt_http(connection)
+        adopt(connection)
+
+
+cdef void detect(connection_t* connection, const char* data, size_t length, bint is_last) noexcept nogil:
+    cdef int first = first_bytes_read(data, length, is_last)
+    if first == FIRST_MORE:
+        set_silence(connection)
+    elif first == FIRST_OTHER:
+        adopt_tcp(connection, default_route(connection.listener.entry))
+    else:
+        adopt_http(connection)
 
 
 cdef void end_without_bytes(connection_t* connection) noexcept nogil:
-    if connection.listener.entry.protocol == PROTOCOL_DETECT:
+    if may_be_silent(connection.listener.entry):
         adopt_tcp(connection, default_route(connection.listener.entry))
     else:
         connection_close(connection, False)
+
+
+cdef int64_t read_secured(connection_t* connection, bint* is_last) noexcept nogil:
+    """Decrypted bytes gather as the connection's input; how many there are. -1: it is broken, and was closed."""
+    cdef char* data
+    cdef uint64_t room
+    cdef int64_t got
+    while connection.io & IO_READABLE and input_length(connection) < FIRST_MAX_BYTES:
+        got = connection_read(connection, &data, &room)
+        if got == READ_END:
+            connection.io = (connection.io & ~IO_END) | IO_READABLE     # for the codec to find it again
+            is_last[0] = True
+            break
+        if got == READ_BROKEN or (got > 0 and connection_keep(connection, data, 0, <size_t>got) < 0):
+            connection_close(connection, True)
+            return -1
+    return input_length(connection)
+
+
+cdef inline int64_t input_length(const connection_t* connection) noexcept nogil:
+    return 0 if connection.input == NULL else connection.input.end - connection.input.begin
+
+
+cdef void look_at_secured(connection_t* connection, bint is_last) noexcept nogil:
+    """A listener that detects, and a client that named no protocol."""
+    cdef int64_t length = read_secured(connection, &is_last)
+    if length == 0 and is_last:
+        end_without_bytes(connection)
+    elif length > 0:
+        detect(connection, buffer_data(connection.input) + connection.input.begin, <size_t>length, is_last)
 
 
 cdef bint name_matches(const char* pattern, const char* name, size_t length) noexcept nogil:
@@ -261,7 +337,15 @@ cdef bint is_configured(connection_t* connection) noexcept nogil:
 
 
 cdef void on_connected(connection_t* connection) noexcept nogil:
-    pass                                # an accepted connection is
+    """It is secured."""
+    if not is_configured(connection):
+        return
+    if connection.listener.entry.protocol != PROTOCOL_DETECT or tls_protocol(connection.tls) != PROTOCOL_HTTP:
+        adopt(connection)
+        return
+    connection.expires_ms = connection.worker.now_ms + connection.listener.entry.head_timeout_ms
+    set_silence(connection)
+    look_at_secured(connection, False)
 
 
 cdef void on_input(connection_t* connection) noexcept nogil:
@@ -269,6 +353,8 @@ cdef void on_input(connection_t* connection) noexcept nogil:
         return
     if connection.opening == OPENING_PROXY:
         read_proxy_header(connection)
+    elif connection.opening == OPENING_SECURED:
+        look_at_secured(connection, False)
     else:
         look_at_bytes(connection, False)
 
@@ -286,6 +372,8 @@ cdef void on_deadline(connection_t* connection) noexcept nogil:
         return
     if connection.opening == OPENING_PROXY:
         refuse(connection, REASON_HEAD_TIMEOUT, b"the PROXY header did not arrive")
+    elif connection.opening == OPENING_SECURED:
+        look_at_secured(connection, True)
     else:
         look_at_bytes(connection, True)
 

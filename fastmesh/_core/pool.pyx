@@ -11,12 +11,13 @@ from libc.stdio cimport snprintf
 from libc.stdlib cimport calloc, free
 from libc.string cimport strchr, strlen
 
-from fastmesh._core.connection cimport connection_close, connection_new, connection_set_deadline
+from fastmesh._core.connection cimport connection_close, connection_new, connection_set_deadline, connection_wake
 from fastmesh._core.hashing cimport IDENTITY_SEED, splitmix64, xxh64
 from fastmesh._core.live cimport (
     CONNECTION_CLOSED,
     CONNECTION_CONNECTING,
     CONNECTION_OPEN,
+    CONNECTION_SECURING,
     IO_BROKEN,
     IO_END,
     IO_PEER_SHUT,
@@ -48,6 +49,7 @@ from fastmesh._core.sockets cimport (
     socket,
     socket_set_nodelay,
 )
+from fastmesh._core.tls cimport tls_connect, tls_forget_session
 
 
 
@@ -97,6 +99,7 @@ cdef void endpoint_release(worker_t* worker, endpoint_t* endpoint) noexcept nogi
         if worker.endpoints[endpoint.load.endpoint_id] == endpoint:
             worker.endpoints[endpoint.load.endpoint_id] = NULL
         worker.stats.live[LIVE_ENDPOINT] -= 1
+        tls_forget_session(endpoint)
         free(endpoint)
 
 
@@ -157,11 +160,22 @@ cdef bint is_alive(connection_t* connection, bint ask) noexcept nogil:
 # ---- taking and giving
 
 
-cdef connection_t* take_idle(worker_t* worker, endpoint_t* endpoint, bint must_be_sure) noexcept nogil:
+cdef inline bint is_secured_as(const connection_t* connection, const service_entry_t* service) noexcept nogil:
+    """A reload may have changed how the service's connections are secured; those opened before are not used again."""
+    if connection.tls == NULL or service.tls == NULL:
+        return connection.tls == NULL and service.tls == NULL
+    return connection.tls.settings == service.tls.settings
+
+
+cdef connection_t* take_idle(
+    worker_t* worker, endpoint_t* endpoint, const service_entry_t* service, bint must_be_sure
+) noexcept nogil:
     cdef connection_t* connection
+    cdef bint ask
     while endpoint.idle != NULL:
         connection = endpoint.idle
-        if is_alive(connection, must_be_sure or worker.now_ms - connection.idle_since_ms > POOL_REST_MS):
+        ask = must_be_sure or worker.now_ms - connection.idle_since_ms > POOL_REST_MS
+        if is_secured_as(connection, service) and is_alive(connection, ask):
             unlink_idle(connection)
             connection.is_reused = 1
             return connection
@@ -170,7 +184,11 @@ cdef connection_t* take_idle(worker_t* worker, endpoint_t* endpoint, bint must_b
 
 
 cdef connection_t* open_new(
-    worker_t* worker, endpoint_t* endpoint, const client_codec_t* codec, int* error
+    worker_t* worker,
+    endpoint_t* endpoint,
+    const service_entry_t* service,
+    const client_codec_t* codec,
+    int* error,
 ) noexcept nogil:
     cdef connection_t* connection
     cdef int state = CONNECTION_OPEN
@@ -198,11 +216,22 @@ cdef connection_t* open_new(
     endpoint.open_count += 1
     endpoint.stats.connections += 1
     worker.stats.live[LIVE_UPSTREAM] += 1
+    if service.tls != NULL and not secure(connection, service):
+        error[0] = ENOMEM
+        pool_discard(connection)
+        return NULL
     return connection
 
 
 cdef inline bint is_kept(const service_entry_t* service, const client_codec_t* codec) noexcept nogil:
     return service.proxy_protocol_version == 0 and codec.protocol != PROTOCOL_TCP
+
+
+cdef bint secure(connection_t* connection, const service_entry_t* service) noexcept nogil:
+    if connection.state == CONNECTION_OPEN:
+        connection.state = CONNECTION_SECURING
+        connection_wake(connection)
+    return tls_connect(connection, service) == 0
 
 
 cdef connection_t* pool_take(
@@ -220,7 +249,7 @@ cdef connection_t* pool_take(
     cdef uint64_t age
     result[0] = POOL_OK
     if not only_new and is_kept(service, codec):
-        connection = take_idle(worker, endpoint, must_be_sure)
+        connection = take_idle(worker, endpoint, service, must_be_sure)
         if connection != NULL:
             service.stats.reuses += 1
             return connection
@@ -230,7 +259,7 @@ cdef connection_t* pool_take(
         else:
             result[0] = POOL_EXHAUSTED
             return NULL
-    connection = open_new(worker, endpoint, codec, error)
+    connection = open_new(worker, endpoint, service, codec, error)
     if connection == NULL:
         result[0] = POOL_FAILED
         return NULL
@@ -244,7 +273,7 @@ cdef connection_t* pool_take(
         # Between 90% and 100% of the age, so that connections opened together do not end together.
         age = service.pool_age_max_ms - service.pool_age_max_ms // 10 * (splitmix64(&worker.random) & 1023) // 1024
         connection.expires_ms = worker.now_ms + age
-    if connection.state == CONNECTION_CONNECTING and service.connect_timeout_ms:
+    if connection.state != CONNECTION_OPEN and service.connect_timeout_ms:
         connection_set_deadline(connection, worker.now_ms + service.connect_timeout_ms)
     return connection
 

@@ -22,6 +22,7 @@ from fastmesh._core.live cimport (
     CONNECTION_CLOSED,
     CONNECTION_FLUSHING,
     CONNECTION_LINGERING,
+    CONNECTION_SECURING,
     IO_BROKEN,
     IO_PEER_SHUT,
     IO_READABLE,
@@ -166,7 +167,10 @@ cdef void on_connection_timer(worker_t* worker, connection_t* connection) noexce
         wheel_set(&worker.wheel, &connection.timer.node, connection.deadline_ms)
         return
     connection.deadline_ms = 0
-    if connection.state == CONNECTION_FLUSHING or connection.state == CONNECTION_LINGERING:
+    if (
+        connection.state == CONNECTION_FLUSHING or connection.state == CONNECTION_LINGERING
+        or (connection.state == CONNECTION_SECURING and connection.is_downstream)
+    ):
         connection_on_deadline(connection)
     else:
         connection.events.on_deadline(connection)

@@ -6,6 +6,7 @@ from libc.stdint cimport UINT16_MAX, int64_t
 from libc.stdlib cimport calloc, free
 from libc.string cimport memchr, memcmp
 from fastmesh._core.arena cimport arena_take
+from fastmesh._core.ascii cimport ascii_lower_copy
 from fastmesh._core.hashing cimport keyed_hash
 from fastmesh._core.headers cimport (
     METHOD_CONNECT, METHOD_DELETE, METHOD_GET, METHOD_HEAD, METHOD_OPTIONS, METHOD_OTHER, METHOD_PATCH, METHOD_POST,
@@ -32,8 +33,6 @@ cdef dict METHOD_IDS = {
 cdef uint32_t host_normalise(const char* authority, size_t length, char* out) noexcept nogil:
     cdef const char* end = NULL
     cdef uint32_t size
-    cdef uint32_t i
-    cdef char byte
     if length and authority[0] == c'[':
         end = <const char*>memchr(authority, c']', length)
         size = <uint32_t>(end + 1 - authority) if end != NULL else 0
@@ -44,9 +43,7 @@ cdef uint32_t host_normalise(const char* authority, size_t length, char* out) no
             size -= 1
     if size > HOST_MAX_BYTES:
         return 0
-    for i in range(size):
-        byte = authority[i]
-        out[i] = byte | 0x20 if c'A' <= byte <= c'Z' else byte
+    ascii_lower_copy(out, authority, size)
     return size
 
 

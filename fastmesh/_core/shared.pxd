@@ -50,8 +50,11 @@ cdef struct listener_stats_t:
     uint64_t accepted
     uint64_t refused                    # closed at once: the connection limit
     int64_t connections                 # gauge: open
-    uint64_t bytes_in
+    uint64_t bytes_in                   # on the wire: with TLS, encrypted
     uint64_t bytes_out
+    uint64_t handshakes                 # of TLS, that succeeded
+    uint64_t handshakes_resumed         # of those, with the session of an earlier connection
+    uint64_t tls_failures[7]            # by tls_failure_t
 
 cdef struct worker_stats_t:
     uint64_t pid
@@ -73,7 +76,7 @@ cdef enum:
     SHARED_SERIES_STRIDE = 320
     SHARED_SERVICE_STRIDE = 1600
     SHARED_ENDPOINT_STRIDE = 64
-    SHARED_LISTENER_STRIDE = 64
+    SHARED_LISTENER_STRIDE = 128
     SHARED_GRPC_STRIDE = 320
     SHARED_GRPC_ROWS = 1024
     SHARED_HEALTH_OFFSET = SHARED_PAGE_BYTES

@@ -3,8 +3,6 @@
 Live state is not in here: endpoints with their pools are found again by id, counters and buckets lie in shared memory.
 """
 
-import ipaddress
-
 from libc.stdint cimport uint32_t, uint64_t
 from libc.stdlib cimport calloc, free
 from libc.string cimport memcpy, strcmp
@@ -23,20 +21,22 @@ from fastmesh._core.live cimport (
     series_stats_t,
     service_entry_t,
     tcp_route_t,
+    tls_listener_t,
+    tls_name_t,
+    tls_service_t,
 )
-from fastmesh._core.networks cimport network_t
+from fastmesh._core.networks cimport networks_new
 from fastmesh._core.pool cimport endpoint_hold, endpoint_new, endpoint_release
 from fastmesh._core.router cimport Router
 from fastmesh._core.shared cimport SHARED_ENDPOINTS_MAX, shared_series, shared_service
 from fastmesh._core.sockets cimport CLOCK_MONOTONIC, clock_ns
+from fastmesh._core.tls cimport tls_prepare_listener, tls_start_up
 
 cimport cython
 
 cdef enum:
     SLICE_NS = 500000
     ROUTER_SLICE = 64                   # routes handed to the router at a time
-
-cdef bytes V4_MAPPED = bytes(10) + b"\xff\xff"
 
 from fastmesh._core.access_log import AccessFormat as make_access_format
 from fastmesh._core.router import Router as make_router
@@ -49,12 +49,15 @@ cdef void* allocate(size_t count, size_t size) except NULL:
     return memory
 
 
-cdef Tables tables_begin(object owner, worker_t* worker, object snapshot):
+cdef Tables tables_begin(object owner, worker_t* worker, object snapshot, object credentials):
     cdef Tables tables = Tables.__new__(Tables)
     tables.owner = owner
     tables.worker = worker
     tables.snapshot = snapshot
     tables.texts = []
+    tables.credentials = credentials
+    if credentials is not None:
+        tls_start_up(worker, credentials.identify)
     tables.ptr = <tables_t*>allocate(1, sizeof(tables_t))
     worker.stats.live[LIVE_TABLES] += 1
     tables.work = tables.compile()
@@ -76,6 +79,7 @@ cdef class Tables:
         for i in range(self.ptr.service_count):
             self.release_endpoints(i)
             free(self.ptr.services[i].subsets)
+            free(self.ptr.services[i].tls)
         for i in range(self.ptr.route_count):
             self.release_route(&self.ptr.routes[i])
         for i in range(self.ptr.listener_count):
@@ -106,6 +110,8 @@ cdef class Tables:
         """Yields after each small piece of work."""
         cdef uint32_t i
         cdef uint32_t count
+        if self.credentials is None and uses_tls(self.snapshot):
+            raise ValueError("the snapshot uses TLS, and there are no credentials for it")
         self.build_limits()
         count = len(self.snapshot.listeners)
         self.ptr.listeners = <listener_entry_t*>allocate(count, sizeof(listener_entry_t))
@@ -183,23 +189,35 @@ cdef class Tables:
         entry.streams_max = listener.streams_max
         entry.connection_age_max_ms = listener.connection_age_max_ms
         entry.tcp_idle_timeout_ms = listener.tcp_idle_timeout_ms
-        self.build_networks(index)
+        entry.proxy_networks = networks_new(listener.proxy_protocol_from)
+        entry.proxy_network_count = len(listener.proxy_protocol_from)
+        if listener.tls is not None:
+            self.build_listener_tls(index)
         return 0
 
-    cdef int build_networks(self, uint32_t index) except -1:
-        cdef listener_entry_t* entry = &self.ptr.listeners[index]
-        cdef bytes address
-        cdef uint32_t i
-        blocks = self.snapshot.listeners[index].proxy_protocol_from
-        entry.proxy_networks = <network_t*>allocate(len(blocks), sizeof(network_t))
-        for i, block in enumerate(blocks):
-            network = ipaddress.ip_network(block)
-            address = network.network_address.packed
-            if network.version == 4:
-                address = V4_MAPPED + address
-            memcpy(entry.proxy_networks[i].address, <const char*>address, 16)
-            entry.proxy_networks[i].prefix_bits = network.prefixlen + (96 if network.version == 4 else 0)
-            entry.proxy_network_count = i + 1
+    cdef int build_listener_tls(self, uint32_t index) except -1:
+        cdef tls_listener_t* tls = <tls_listener_t*>allocate(1, sizeof(tls_listener_t))
+        cdef size_t address
+        self.ptr.listeners[index].tls = tls
+        settings = self.snapshot.listeners[index].tls
+        default_ctx, by_name = self.credentials.listener(index)
+        address = default_ctx
+        tls.ssl_ctx = <void*>address
+        tls_prepare_listener(tls.ssl_ctx)
+        tls.names = <tls_name_t*>allocate(len(by_name), sizeof(tls_name_t))
+        for name, ssl_ctx in by_name:
+            address = ssl_ctx
+            tls.names[tls.name_count] = tls_name_t(self.text(name), <void*>address)
+            tls.name_count += 1
+        alpn = b"".join([bytes([len(name)]) + name.encode() for name in settings.alpn])
+        if len(alpn) > sizeof(tls.alpn):
+            raise ValueError(f"listener {self.snapshot.listeners[index].name}: too many protocols")
+        tls.alpn_len = len(alpn)
+        memcpy(tls.alpn, <const char*>alpn, len(alpn))
+        tls.client_certificate = settings.client_certificate
+        tls.is_optional = settings.is_optional
+        tls.forwards_client_certificate = settings.forwards_client_certificate
+        tls.handshake_timeout_ms = settings.handshake_timeout_ms
         return 0
 
     cdef int build_tcp_routes(self, uint32_t index) except -1:
@@ -236,12 +254,28 @@ cdef class Tables:
         entry.protocol = service.protocol
         entry.proxy_protocol_version = service.proxy_protocol_version
         entry.streams_max = service.streams_max
+        if service.tls is not None:
+            self.build_service_tls(index)
         if service.limit_index >= 0:
             entry.limit = &self.ptr.limits[<uint32_t>service.limit_index]
         entry.stats = shared_service(self.worker.shared, self.worker.slot, service.id)
         entry.subset_count = len(service.subsets)
         entry.subsets = <subset_t**>allocate(entry.subset_count, sizeof(subset_t*))
         self.set_endpoints(index, service.endpoints)
+        return 0
+
+    cdef int build_service_tls(self, uint32_t index) except -1:
+        cdef tls_service_t* tls = <tls_service_t*>allocate(1, sizeof(tls_service_t))
+        cdef size_t address
+        self.ptr.services[index].tls = tls
+        settings = self.snapshot.services[index].tls
+        ssl_ctx, tls.settings = self.credentials.service(index)
+        address = ssl_ctx
+        tls.ssl_ctx = <void*>address
+        tls.verifies = settings.verifies
+        tls.server_name = self.text(settings.server_name)
+        tls.spiffe_ids = self.text("".join([spiffe_id + "\0" for spiffe_id in settings.spiffe_ids]))
+        tls.spiffe_ids_len = len(self.texts[len(self.texts) - 1])
         return 0
 
     cdef int build_route(self, uint32_t index) except -1:
@@ -296,6 +330,9 @@ cdef class Tables:
                 self.release_route(entry.tcp_routes[i].route)
             free(entry.tcp_routes[i].route)
             free(entry.tcp_routes[i].sni)
+        if entry.tls != NULL:
+            free(entry.tls.names)
+        free(entry.tls)
         free(entry.tcp_routes)
         free(entry.proxy_networks)
         return 0
@@ -356,6 +393,10 @@ cdef class Tables:
         free(entry.endpoints)
         entry.endpoints = NULL
         return 0
+
+
+cdef bint uses_tls(object snapshot) except *:
+    return any([one.tls is not None for one in snapshot.listeners + snapshot.services])
 
 
 cdef int fill_key(Tables tables, key_t* target, object key) except -1:

@@ -4,9 +4,7 @@ from libc.stdint cimport int64_t, uint8_t, uint64_t
 from libc.string cimport strerror
 
 from fastmesh._core.connection cimport (
-    READ_END,
     READ_MIN_BYTES,
-    READ_NOTHING,
     connection_flush,
     connection_is_blocked,
     connection_keep,
@@ -27,6 +25,7 @@ from fastmesh._core.live cimport (
     CONNECTION_CLOSED,
     CONNECTION_CONNECTING,
     CONNECTION_OPEN,
+    CONNECTION_SECURING,
     EXCHANGE_REQUEST_COMPLETE,
     IO_END,
     IO_READABLE,
@@ -37,12 +36,20 @@ from fastmesh._core.live cimport (
     exchange_t,
 )
 from fastmesh._core.pool cimport pool_discard
-from fastmesh._core.reason cimport REASON_CONNECT_FAILED, REASON_CONNECT_TIMEOUT, REASON_UPSTREAM_RESET
+from fastmesh._core.reason cimport (
+    REASON_CONNECT_FAILED,
+    REASON_CONNECT_TIMEOUT,
+    REASON_UPSTREAM_RESET,
+    REASON_UPSTREAM_TLS,
+)
 from fastmesh._core.sockets cimport socket_reset_on_close
+from fastmesh._core.transport cimport READ_END, READ_NOTHING
 
 cdef enum:
     READS_PER_TURN = 8
 
+cdef const char* IN_TCP = b""
+cdef const char* IN_TLS = b"in the TLS handshake"
 cdef const char* STOPPED_READING = b"the endpoint stopped reading"
 
 # ---- output
@@ -149,14 +156,17 @@ cdef void on_broken(connection_t* connection, int error) noexcept nogil:
     if connection.state == CONNECTION_CONNECTING:
         count_failure(connection)
         failed(connection, REASON_CONNECT_FAILED, strerror(error))
+    elif connection.state == CONNECTION_SECURING:
+        count_failure(connection)
+        failed(connection, REASON_UPSTREAM_TLS, connection.tls.detail)
     else:
         failed(connection, REASON_UPSTREAM_RESET, strerror(error))
 
 
 cdef void on_deadline(connection_t* connection) noexcept nogil:
-    if connection.state == CONNECTION_CONNECTING:
-        count_failure(connection)
-        failed(connection, REASON_CONNECT_TIMEOUT, b"")
+    """The only one is that of connecting, and of the handshake."""
+    count_failure(connection)
+    failed(connection, REASON_CONNECT_TIMEOUT, IN_TCP if connection.state == CONNECTION_CONNECTING else IN_TLS)
 
 
 TCP_CLIENT.events.on_connected = on_connected

@@ -8,9 +8,7 @@ from libc.stdint cimport int64_t, uint64_t
 
 from fastmesh._core.buffers cimport buffer_data
 from fastmesh._core.connection cimport (
-    READ_END,
     READ_MIN_BYTES,
-    READ_NOTHING,
     connection_close,
     connection_finish,
     connection_flush,
@@ -43,6 +41,7 @@ from fastmesh._core.live cimport (
     buffer_t,
     exchange_t,
 )
+from fastmesh._core.transport cimport READ_END, READ_NOTHING
 
 cdef enum:
     READS_PER_TURN = 8                  # then others get theirs

@@ -3,17 +3,13 @@
 from collections.abc import Iterator
 from operator import add
 
-from fastmesh._core.grpc_calls import grpc_calls
+from fastmesh._core.grpc_calls import STATUSES, grpc_calls
 from fastmesh._core.shared import SharedMemory
 from fastmesh.telemetry.exposition import Families, Family, Sample, labels, used_only
 from fastmesh.telemetry.ids import IdRegistry, Kind
 from fastmesh.telemetry.traffic import OVERFLOW, US
 
-STATUSES = (
-    "OK", "CANCELLED", "UNKNOWN", "INVALID_ARGUMENT", "DEADLINE_EXCEEDED", "NOT_FOUND", "ALREADY_EXISTS",
-    "PERMISSION_DENIED", "RESOURCE_EXHAUSTED", "FAILED_PRECONDITION", "ABORTED", "OUT_OF_RANGE", "UNIMPLEMENTED",
-    "INTERNAL", "UNAVAILABLE", "DATA_LOSS", "UNAUTHENTICATED", "none",
-)  # fmt: skip
+LABELS = (*STATUSES, "none")
 
 
 def grpc_families(shared: SharedMemory, registry: IdRegistry) -> Families:
@@ -23,12 +19,12 @@ def grpc_families(shared: SharedMemory, registry: IdRegistry) -> Families:
     for service_id, path, calls, duration_us in grpc_calls(shared):
         service, method = path[1:].rsplit("/", 1) if "/" in path[1:] else (OVERFLOW, OVERFLOW)
         pairs = labels(service=names.get(service_id, OVERFLOW), grpc_service=service, grpc_method=method)
-        before, before_us = rows.get(pairs, ((0,) * len(STATUSES), 0))  # services that are gone share one name
+        before, before_us = rows.get(pairs, ((0,) * len(LABELS), 0))  # services that are gone share one name
         rows[pairs] = (tuple(map(add, before, calls)), before_us + duration_us)
 
     def counts() -> Iterator[Sample]:
         for pairs, (calls, _) in rows.items():
-            for status, count in zip(STATUSES, calls, strict=True):
+            for status, count in zip(LABELS, calls, strict=True):
                 if count:
                     yield "", f'{pairs},grpc_status="{status}"', count
 

@@ -16,13 +16,13 @@ MAY_IMPORT: dict[str, set[str]] = {
     "app": EVERYTHING | {"supervisor"},
     "launcher": {"wire", "_core.process"},
     "supervisor": {"wire", "control"},
-    "worker": {"_core", "snapshot", "wire"},
+    "worker": {"_core", "identity", "snapshot", "wire"},
     "wire": {"snapshot"},
     "control": {"config", "snapshot", "wire", "_core.process", "_core.shared"},
     "discovery": {"config", "snapshot"},
     "health": {"config", "snapshot"},
     "admin": {"config", "snapshot", "_core.histogram", "_core.reason", "_core.shared"},
-    "identity": {"config", "snapshot"},
+    "identity": {"config", "snapshot", "_core.openssl"},
     "telemetry": {"snapshot", "_core.grpc_calls", "_core.histogram", "_core.reason", "_core.shared"},
     # Patterns and log formats are checked by the code that will run them.
     "config": {"snapshot", "_core.access_log", "_core.regex"},
@@ -34,6 +34,7 @@ MAY_IMPORT: dict[str, set[str]] = {
 CORE_FOREIGN = {"cpython", "cython", "libc", "posix"}
 CORE_SET_UP = {
     "engine": {"os"},  # the seed of its random numbers, the text of an errno
+    "openssl": {"cryptography"},  # where its OpenSSL is
     "load_generator": {"os"},  # the text of an errno
     "regex": {"re2"},  # compiles the patterns; only where a route has one
     "router": {"os"},  # the secret of a hash table
@@ -64,6 +65,8 @@ CORE_WITH_IO = {
     "stage_route",
     "sockets",
     "tables",
+    "tls",
+    "transport",
 }
 
 SOURCES = files(".py", ".pyx", ".pxd", ".pyi")
