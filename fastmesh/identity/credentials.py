@@ -184,7 +184,7 @@ def _use(context: SSL.Context, certificate: s.Certificate) -> None:
         for one in chain:
             context.add_extra_chain_cert(one)
         key = serialization.load_pem_private_key(certificate.key_pem, None)
-        context.use_privatekey(crypto.PKey.from_cryptography_key(key))  # type: ignore[arg-type]
+        context.use_privatekey(key)  # type: ignore[arg-type]
         context.check_privatekey()
     except SSL.Error as error:
         raise ValueError(f"certificate {certificate.name}: {_first(error)}") from error
@@ -222,7 +222,7 @@ def _self_test() -> None:
     builder = x509.CertificateBuilder(name, name, key.public_key(), 1, begin, begin + datetime.timedelta(days=1))
     server, client = _bare(0x0303), _bare(0x0303)
     server.use_certificate(builder.sign(key, hashes.SHA256()))
-    server.use_privatekey(crypto.PKey.from_cryptography_key(key))
+    server.use_privatekey(key)
     openssl.self_test(openssl.address_of(server), openssl.address_of(client))
 
 
