@@ -62,6 +62,10 @@ def _control_families(figures: ControlFigures) -> Families:
         Family("fastmesh_config_errors", "gauge", "Errors in the configuration as it stands on disk."),
         single(figures.config_errors),
     )
+    yield (
+        Family("fastmesh_certificate_expiry_timestamp_seconds", "gauge", "When a certificate expires.", "seconds"),
+        [("", labels(certificate=each.name), each.not_after_unix_s) for each in figures.certificates],
+    )
 
 
 _WORKER_COUNTERS: tuple[tuple[str, str, Callable[[WorkerStats], int]], ...] = (

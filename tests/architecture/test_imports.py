@@ -21,11 +21,11 @@ MAY_IMPORT: dict[str, set[str]] = {
     "control": {"config", "snapshot", "wire", "_core.process", "_core.shared"},
     "discovery": {"config", "snapshot"},
     "health": {"config", "snapshot"},
-    "admin": {"config", "snapshot", "_core.histogram", "_core.reason", "_core.shared"},
+    "admin": {"config", "identity.validity", "snapshot", "_core.histogram", "_core.reason", "_core.shared"},
     "identity": {"config", "snapshot", "_core.openssl"},
-    "telemetry": {"snapshot", "_core.grpc_calls", "_core.histogram", "_core.reason", "_core.shared"},
-    # Patterns and log formats are checked by the code that will run them.
-    "config": {"snapshot", "_core.access_log", "_core.regex"},
+    "telemetry": {"snapshot", "_core.grpc_calls", "_core.histogram", "_core.reason", "_core.shared", "_core.tls"},
+    # Patterns and log formats are checked by the code that will run them; so are certificates.
+    "config": {"snapshot", "identity.certificates", "identity.validity", "_core.access_log", "_core.regex"},
     "snapshot": set(),
     "_core": set(),
 }
