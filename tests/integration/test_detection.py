@@ -35,19 +35,22 @@ def greet(client: Client, number: int) -> None:
         client.send(data)
 
 
+def make_two(
+    web_port: int, raw_port: int, listener: dict[str, Any], certificates: tuple[s.Certificate, ...] = ()
+) -> s.Snapshot:
+    """A listener that detects: HTTP goes to the first service, everything else to the second."""
+    route = s.TcpRoute("raw", (), (s.Destination(1, 0, 1, (3,)),))
+    fields = {"protocol": s.Protocol.DETECT, "tcp_routes": (route,), **listener}
+    base = make_snapshot([web_port], listener=fields, certificates=certificates)
+    endpoint = s.Endpoint(id=9, host="127.0.0.1", port=raw_port)
+    second = msgspec.structs.replace(base.services[0], id=2, name="raw", endpoints=(endpoint,))
+    return msgspec.structs.replace(base, services=(*base.services, second))
+
+
 @contextlib.contextmanager
 def detecting(**listener: Any) -> Iterator[EngineThread]:
-    """HTTP goes to the first service; everything else to the second."""
     web, raw = ScriptedUpstream(answer_http), ScriptedUpstream(greet)
-    fields = {
-        "protocol": s.Protocol.DETECT,
-        "tcp_routes": (s.TcpRoute("raw", (), (s.Destination(1, 0, 1, (3,)),)),),
-        **listener,
-    }
-    base = make_snapshot([web.port], listener=fields)
-    endpoint = s.Endpoint(id=9, host="127.0.0.1", port=raw.port)
-    second = msgspec.structs.replace(base.services[0], id=2, name="raw", endpoints=(endpoint,))
-    engine = EngineThread(msgspec.structs.replace(base, services=(*base.services, second)))
+    engine = EngineThread(make_two(web.port, raw.port, listener))
     try:
         yield engine
     finally:
