@@ -52,7 +52,6 @@ from fastmesh._core.sockets cimport (
 from fastmesh._core.tls cimport tls_connect, tls_forget_session
 
 
-
 # ---- endpoints
 
 

@@ -95,7 +95,14 @@ def test_http_with_a_long_target() -> None:
 
 @pytest.mark.parametrize(
     "data",
-    [REDIS, b"EHLO example.org\r\n", b"SSH-2.0-OpenSSH_9.2\r\n", b"\0\0\0\x08\x04\xd2\x16\x2f", b"get /key\r\n", b"\x16ab"],
+    [
+        REDIS,
+        b"EHLO example.org\r\n",
+        b"SSH-2.0-OpenSSH_9.2\r\n",
+        b"\0\0\0\x08\x04\xd2\x16\x2f",
+        b"get /key\r\n",
+        b"\x16ab",
+    ],
 )
 @pytest.mark.parametrize("pause_s", [0.0, 0.001])
 def test_other_bytes_are_tcp(data: bytes, pause_s: float) -> None:
@@ -164,7 +171,9 @@ class TlsServer:
 
     def __init__(self, authority: trustme.CA, name: str) -> None:
         self._context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        authority.issue_cert(name, "one.example.org", "two.example.org", "a.b.example.org").configure_cert(self._context)
+        authority.issue_cert(name, "one.example.org", "two.example.org", "a.b.example.org").configure_cert(
+            self._context
+        )
         self._name = name
         self.upstream = ScriptedUpstream(self._serve)
 
@@ -285,9 +294,7 @@ def test_a_hello_that_stops_is_refused_in_time(protocol: s.Protocol) -> None:
         with pytest.raises(ConnectionResetError):
             client.to_end()
         wait_until(
-            lambda: (
-                engine.call(lambda _: engine.shared.series(1)).reasons[reason.NAMES.index("head_timeout")] == 1
-            )
+            lambda: engine.call(lambda _: engine.shared.series(1)).reasons[reason.NAMES.index("head_timeout")] == 1
         )
 
 

@@ -89,7 +89,12 @@ def ends(client: Client) -> bool:
 
 @pytest.mark.parametrize(
     "start",
-    [HELLO, b"PROXY TCP4 203.0.113.7 192.0.2.1 5678\r\n" + HELLO, b"PROXY TCP4 " + b"1" * 200, b"\r\n\r\n\0\r\nQUIT\n\x99"],
+    [
+        HELLO,
+        b"PROXY TCP4 203.0.113.7 192.0.2.1 5678\r\n" + HELLO,
+        b"PROXY TCP4 " + b"1" * 200,
+        b"\r\n\r\n\0\r\nQUIT\n\x99",
+    ],
     ids=["missing", "malformed", "endless", "version"],
 )
 def test_who_must_send_one_and_does_not_is_refused(start: bytes) -> None:

@@ -72,9 +72,7 @@ def test_an_end_inside_tls_is_passed_on() -> None:
         heard.append(client.to_end())
 
     upstream = ScriptedUpstream(script)
-    engine = EngineThread(
-        tcp_snapshot([upstream.port], listener={"tls": listener_tls()}, certificates=(SITE,))
-    )
+    engine = EngineThread(tcp_snapshot([upstream.port], listener={"tls": listener_tls()}, certificates=(SITE,)))
     client = connect(engine)
     assert client.exactly(2) == b"go"
     client.send(b"x" * 100_000)
@@ -249,4 +247,3 @@ def test_big_transfers_with_tls_on_both_sides() -> None:
         client.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)
         exchange_bytes(client, 4 * MIB)
         client.close()
-
