@@ -381,7 +381,7 @@ cdef void connection_handle(connection_t* connection) noexcept nogil:
     if connection.output_bytes > 0 and connection.io & IO_WRITABLE:
         connection_flush(connection)
     if connection.state == CONNECTION_OPEN:
-        if connection.io & IO_READABLE or connection.input != NULL:
+        if connection.io & IO_READABLE or connection.input != NULL or connection.http2 != NULL:
             connection.events.on_input(connection)
         # Nobody reads what we send: for a client that is the end; an endpoint may have answered before.
         if connection.is_downstream and connection.io & IO_WRITE_BROKEN:

@@ -20,6 +20,7 @@ from fastmesh._core.connection cimport (
 )
 from fastmesh._core.first_bytes cimport FIRST_MAX_BYTES, FIRST_MORE, FIRST_OTHER, first_bytes_read
 from fastmesh._core.http1_server cimport http1_server_adopt
+from fastmesh._core.http2_server cimport http2_server_adopt
 from fastmesh._core.live cimport (
     CONNECTION_SECURING,
     IO_END,
@@ -28,6 +29,7 @@ from fastmesh._core.live cimport (
     PROTOCOL_DETECT,
     PROTOCOL_HTTP,
     PROTOCOL_HTTP1,
+    PROTOCOL_HTTP2,
     PROTOCOL_TCP,
     route_entry_t,
     server_codec_t,
@@ -87,8 +89,15 @@ cdef void done(connection_t* connection) noexcept nogil:
 
 
 cdef void adopt_http(connection_t* connection) noexcept nogil:
+    """HTTP/1 hands over what begins as HTTP/2 does."""
+    cdef bint is_http2 = connection.listener.entry.protocol == PROTOCOL_HTTP2
+    if connection.tls != NULL and tls_protocol(connection.tls) == PROTOCOL_HTTP2:
+        is_http2 = True
     done(connection)
-    http1_server_adopt(connection)
+    if is_http2:
+        http2_server_adopt(connection)
+    else:
+        http1_server_adopt(connection)
 
 
 cdef void adopt_tcp(connection_t* connection, route_entry_t* route) noexcept nogil:

@@ -10,6 +10,9 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
+import h2.config
+import h2.connection
+import h2.events
 import msgspec
 import pytest
 import trustme
@@ -316,3 +319,72 @@ def test_silence_where_a_name_is_needed_ends() -> None:
         engine.install(msgspec.structs.replace(base, listeners=(listener,)))
         client = engine.connect()
         assert client.to_end() == b""
+
+
+# ---- HTTP/2
+
+
+class Http2Client:
+    """A client of one request at a time, on h2."""
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+        self._h2 = h2.connection.H2Connection(h2.config.H2Configuration())
+
+    def hello(self) -> bytes:
+        """What a request without a body begins the connection with."""
+        self._h2.initiate_connection()
+        self._h2.send_headers(
+            1, [(":method", "GET"), (":path", "/"), (":scheme", "http"), (":authority", "a")], end_stream=True
+        )
+        return self._h2.data_to_send()
+
+    def body(self) -> bytes:
+        body = b""
+        while True:
+            for event in self._h2.receive_data(self._client.receive()):
+                if isinstance(event, h2.events.DataReceived):
+                    body += event.data
+                elif isinstance(event, h2.events.StreamEnded):
+                    return body
+
+
+@pytest.mark.parametrize("protocol", [s.Protocol.DETECT, s.Protocol.HTTP, s.Protocol.HTTP2])
+@pytest.mark.parametrize("pause_s", [0.0, 0.001])
+def test_http2_by_prior_knowledge(protocol: s.Protocol, pause_s: float) -> None:
+    with detecting(protocol=protocol) as engine:
+        client = engine.connect()
+        http2 = Http2Client(client)
+        hello = http2.hello()
+        client.send(*([hello[i : i + 1] for i in range(len(hello))] if pause_s else [hello]), pause_s=pause_s)
+        assert http2.body() == b"http"
+        client.close()
+
+
+def test_a_preface_that_stops_in_the_middle_is_http2() -> None:
+    with detecting(detect_timeout_ms=30) as engine:
+        client = engine.connect()
+        http2 = Http2Client(client)
+        hello = http2.hello()
+        client.send(hello[:16], pause_s=0.1)
+        client.send(hello[16:])
+        assert http2.body() == b"http"
+        client.close()
+
+
+def test_http1_where_only_http2_is_spoken() -> None:
+    with detecting(protocol=s.Protocol.HTTP2) as engine:
+        client = engine.connect()
+        client.send(HELLO)
+        with contextlib.suppress(ConnectionResetError):
+            assert b"HTTP/1" not in client.to_end()
+        client.close()
+
+
+def test_http2_behind_a_proxy() -> None:
+    with detecting(proxy_protocol_from=("127.0.0.1/32",)) as engine:
+        client = engine.connect()
+        http2 = Http2Client(client)
+        client.send(b"PROXY TCP4 203.0.113.7 192.0.2.1 5678 80\r\n" + http2.hello())
+        assert http2.body() == b"http"
+        client.close()

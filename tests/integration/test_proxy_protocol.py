@@ -9,6 +9,9 @@ import socket
 from collections.abc import Iterator
 from typing import Any
 
+import h2.config
+import h2.connection
+import h2.events
 import pytest
 
 from fastmesh import snapshot as s
@@ -162,7 +165,10 @@ def test_an_idle_client_behind_a_proxy_is_drained() -> None:
 
 
 def read_header(client: Client, version: int) -> tuple[Any, ...]:
-    data = client.until(b"\r\n") if version == 1 else client.exactly(28)
+    """Not a byte of what follows."""
+    data = client.sock.recv(28, socket.MSG_WAITALL)
+    while version == 1 and not data.endswith(b"\r\n"):
+        data += client.sock.recv(1)
     result, *header = proxy_protocol.read(data)
     assert result == len(data)
     return tuple(header)
@@ -203,6 +209,38 @@ def test_http_connections_with_it_are_not_shared() -> None:
         assert client.response().status == 200
     ports = [client.sock.getsockname()[1] for client in clients]
     assert [header[2] for header in headers] == ports * 2
+    for client in clients:
+        client.close()
+    upstream.close()
+    engine.close()
+
+
+def test_http2_connections_with_it_are_not_shared() -> None:
+    """Each exchange has its own, which ends with it."""
+    headers: list[tuple[Any, ...]] = []
+
+    def script(client: Client, number: int) -> None:
+        headers.append(read_header(client, 2))
+        connection = h2.connection.H2Connection(h2.config.H2Configuration(client_side=False))
+        connection.initiate_connection()
+        client.send(connection.data_to_send())
+        while received := client.receive():
+            for event in connection.receive_data(received):
+                if isinstance(event, h2.events.RequestReceived):
+                    connection.send_headers(event.stream_id, [(":status", "200")])
+                    connection.send_data(event.stream_id, b"ok", end_stream=True)
+            client.send(connection.data_to_send())
+
+    upstream = ScriptedUpstream(script)
+    service = {"proxy_protocol_version": 2, "protocol": s.Protocol.HTTP2}
+    engine = EngineThread(make_snapshot([upstream.port], service=service))
+    clients = [engine.connect(), engine.connect()]
+    for client in clients * 2:
+        client.send(HELLO)
+        assert client.response().body == b"ok"
+    ports = [client.sock.getsockname()[1] for client in clients]
+    assert [header[2] for header in headers] == ports * 2
+    wait_until(lambda: engine.live()["upstream"] == 0)
     for client in clients:
         client.close()
     upstream.close()

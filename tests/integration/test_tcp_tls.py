@@ -15,7 +15,7 @@ import pytest
 from fastmesh import snapshot as s
 from fastmesh._core import proxy_protocol
 from tests.engine import Client, EngineThread, ScriptedUpstream, make_snapshot
-from tests.integration.test_detection import HELLO, answer_http, greet, make_two
+from tests.integration.test_detection import HELLO, Http2Client, answer_http, greet, make_two
 from tests.integration.test_tcp import echo, reset_of, tcp_snapshot
 from tests.integration.test_tls import (
     SITE,
@@ -177,6 +177,20 @@ def test_http_inside_tls(alpn: list[str]) -> None:
         for _ in range(2):
             client.send(HELLO)
             assert client.response().body == b"http"
+        client.close()
+
+
+@pytest.mark.parametrize("alpn", [["h2"], []])
+@pytest.mark.parametrize("protocol", [s.Protocol.DETECT, s.Protocol.HTTP, s.Protocol.HTTP2])
+def test_http2_inside_tls(alpn: list[str], protocol: s.Protocol) -> None:
+    settings = client_settings()
+    if alpn:
+        settings.set_alpn_protocols(alpn)
+    with detecting_tls(protocol=protocol, tls=listener_tls(alpn=("h2", "http/1.1"))) as engine:
+        client = connect(engine, settings)
+        http2 = Http2Client(client)
+        client.send(http2.hello())
+        assert http2.body() == b"http"
         client.close()
 
 
