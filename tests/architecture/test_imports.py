@@ -23,7 +23,15 @@ MAY_IMPORT: dict[str, set[str]] = {
     "health": {"config", "snapshot"},
     "admin": {"config", "identity.validity", "snapshot", "_core.histogram", "_core.reason", "_core.shared"},
     "identity": {"config", "snapshot", "_core.openssl"},
-    "telemetry": {"snapshot", "_core.grpc_calls", "_core.histogram", "_core.reason", "_core.shared", "_core.tls"},
+    "telemetry": {
+        "snapshot",
+        "_core.grpc_calls",
+        "_core.histogram",
+        "_core.http2_guard",
+        "_core.reason",
+        "_core.shared",
+        "_core.tls",
+    },
     # Patterns and log formats are checked by the code that will run them; so are certificates.
     "config": {"snapshot", "identity.certificates", "identity.validity", "_core.access_log", "_core.regex"},
     "snapshot": set(),
