@@ -32,6 +32,8 @@ cdef void connection_commit(connection_t* connection, size_t size) noexcept nogi
 # Send, or queue what the socket does not take.
 cdef void connection_write(connection_t* connection, const char* data, size_t length) noexcept nogil
 cdef void connection_flush(connection_t* connection) noexcept nogil
+# It is connected: send what stands before everything else.
+cdef void connection_send_preamble(connection_t* connection) noexcept nogil
 # Whether output waits for the peer; its source is then told when it does not any more (events.on_drained).
 cdef bint connection_is_blocked(connection_t* connection) noexcept nogil
 # Whether the peer has taken anything of our output since this was last asked, be it out of the kernel's buffers.

@@ -55,6 +55,7 @@ from fastmesh._core.sockets cimport (
     shutdown,
     socket_error,
     socket_reset_on_close,
+    socket_send,
     socket_unsent,
 )
 from fastmesh._core.timer_wheel cimport wheel_cancel, wheel_set
@@ -100,6 +101,12 @@ cdef connection_t* connection_new(worker_t* worker, int fd, const io_events_t* e
         worker.connections.prev = connection
     worker.connections = connection
     return connection
+
+
+cdef void drop_buffer(worker_t* worker, buffer_t** buffer) noexcept nogil:
+    if buffer[0] != NULL:
+        buffer_give(worker, buffer[0])
+        buffer[0] = NULL
 
 
 # ---- input
@@ -335,6 +342,18 @@ cdef bint connection_has_progressed(connection_t* connection) noexcept nogil:
     return connection.unsent_bytes != before
 
 
+cdef void connection_send_preamble(connection_t* connection) noexcept nogil:
+    cdef buffer_t* preamble = connection.preamble
+    cdef ssize_t length
+    if preamble == NULL:
+        return
+    length = preamble.end - preamble.begin
+    if socket_send(connection.fd, buffer_data(preamble) + preamble.begin, <size_t>length) != length:
+        connection.io |= IO_BROKEN      # a new socket takes so few bytes, or is broken
+        connection_wake(connection)
+    drop_buffer(connection.worker, &connection.preamble)
+
+
 # ---- what the flags say
 
 
@@ -349,6 +368,7 @@ cdef void connection_handle(connection_t* connection) noexcept nogil:
             return
         if not connection.io & IO_WRITABLE:
             return
+        connection_send_preamble(connection)
         if connection.tls != NULL:
             connection.state = CONNECTION_SECURING
         else:
@@ -499,9 +519,8 @@ cdef void connection_close(connection_t* connection, bint with_reset) noexcept n
     connection.deadline_ms = 0
     wheel_cancel(&worker.wheel, &connection.timer.node)
     drop_output(connection)
-    if connection.input != NULL:
-        buffer_give(worker, connection.input)
-        connection.input = NULL
+    drop_buffer(worker, &connection.input)
+    drop_buffer(worker, &connection.preamble)
     if connection.prev != NULL:
         connection.prev.next = connection.next
     else:

@@ -44,6 +44,7 @@ CORE_SET_UP = {
     "engine": {"os"},  # the seed of its random numbers, the text of an errno
     "openssl": {"cryptography"},  # where its OpenSSL is
     "load_generator": {"os"},  # the text of an errno
+    "networks": {"ipaddress"},  # reads the blocks of a listener
     "regex": {"re2"},  # compiles the patterns; only where a route has one
     "router": {"os"},  # the secret of a hash table
 }
@@ -74,13 +75,17 @@ CORE_WITH_IO = {
     "load_connection",
     "load_generator",
     "local_answer",
+    "opening",
     "pool",
+    "proxy_out",
     "request_key",
     "rounds",
     "stage_filter",
     "stage_route",
     "sockets",
     "tables",
+    "tcp_client",
+    "tcp_server",
     "tls",
     "transport",
 }
