@@ -24,8 +24,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "admin": {"config", "snapshot", "_core.histogram", "_core.reason", "_core.shared"},
     "identity": {"config", "snapshot"},
     "telemetry": {"snapshot", "_core.grpc_calls", "_core.histogram", "_core.reason", "_core.shared"},
-    # Patterns and log formats are checked by the code that will run them.
-    "config": {"snapshot", "_core.access_log", "_core.regex"},
+    # Patterns and log formats are checked by the code that will run them; explanations ask the parser and the router.
+    "config": {"snapshot", "_core.access_log", "_core.http1_parser", "_core.regex", "_core.router"},
     "snapshot": set(),
     "_core": set(),
 }
