@@ -140,9 +140,9 @@ class Explainer:
         return Explanation(listener.name, address, source, refused, route, outcome, rules, filters, destinations)
 
     def _rule_views(self, rules: Sequence[Considered], winner_index: int) -> Iterator[RuleView]:
-        winner = next((rule for rule in rules if rule.index == winner_index), None)
+        winner = next((rule for rule in rules if rule.route_index == winner_index), None)
         for rule in rules:
-            name = self.snapshot.routes[rule.index].name
+            name = self.snapshot.routes[rule.route_index].name
             missed = [f"{test.of} {test.wanted}: no, {test.found}" for test in rule.findings if not test.passed]
             if rule is winner:
                 verdict, why = "matches", ""
@@ -210,8 +210,9 @@ def read_request(head: bytes, listener: Listener, client: tuple[str | None, str 
         header_max=min(listener.header_max_count, 256),
     )
     headers = tuple((name.decode("latin-1"), value.decode("latin-1")) for name, value in parsed.fields)
-    parts = [part.decode("latin-1") for part in (parsed.method, parsed.authority, parsed.path, parsed.query)]
-    return Request(*parts, headers, client)
+    parts = (parsed.method, parsed.authority, parsed.path, parsed.query)
+    method, authority, path, query = (part.decode("latin-1") for part in parts)
+    return Request(method, authority, path, query, headers, client)
 
 
 def listeners_of(snapshot: Snapshot, port: int | None) -> list[int]:

@@ -69,7 +69,7 @@ REASONS = {
 class Considered(NamedTuple):
     """A route of the listener, and how it bears on the request."""
 
-    index: int  # into Snapshot.routes
+    route_index: int  # into Snapshot.routes
     precedence: Precedence
     findings: tuple[Finding, ...]
 
@@ -92,7 +92,7 @@ def considered(routes: Sequence[Route], listener_index: int, request: Request) -
 
 def match(routes: Sequence[Route], listener_index: int, request: Request) -> int:
     """The index of the route that takes the request, or -1."""
-    return next((each.index for each in considered(routes, listener_index, request) if each.passes), -1)
+    return next((each.route_index for each in considered(routes, listener_index, request) if each.passes), -1)
 
 
 def why_before(winner: Precedence, other: Precedence) -> str:
