@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
-from fastmesh._core.http1_parser import ParseError, parse_request
+from fastmesh._core.http1_parser import ParseError, find_head_end, parse_request
 from fastmesh._core.router import Router
 from fastmesh.config.compile import compile_snapshot
 from fastmesh.config.explanation_endpoints import EndpointView, Live, endpoint_views
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from fastmesh.snapshot import Destination, Limit, Listener, Route, Service, Snapshot
 
 METHOD_TUNNEL = "CONNECT"
+PARSER_FIELDS_MAX = 256  # what the parser's face to Python takes
 
 
 class RuleView(Struct, frozen=True):
@@ -110,7 +111,7 @@ class Explainer:
         try:
             request = read_request(head, listener, client)
         except ParseError as error:
-            return self._explanation(listener, refused=error.name, outcome=f"refused: {error.name}")
+            return self._explanation(listener, refused=error.name, outcome=f"refused before routing: {error.name}")
         rules = considered(self.snapshot.routes, listener_index, request)
         index = self._router.match(listener_index, *request)
         views = tuple(self._rule_views(rules, index))
@@ -203,12 +204,10 @@ class Explainer:
 
 def read_request(head: bytes, listener: Listener, client: tuple[str | None, str | None, str | None] | None) -> Request:
     """What the listener's parser makes of a head. Raises ParseError."""
-    parsed = parse_request(
-        head,
-        start_line_max=listener.request_line_max_bytes,
-        head_max=listener.head_max_bytes,
-        header_max=min(listener.header_max_count, 256),
-    )
+    line_max, head_max = listener.request_line_max_bytes, listener.head_max_bytes
+    find_head_end(head, start_line_max=line_max, head_max=head_max)
+    fields_max = min(listener.header_max_count, PARSER_FIELDS_MAX)
+    parsed = parse_request(head, start_line_max=line_max, head_max=head_max, header_max=fields_max)
     headers = tuple((name.decode("latin-1"), value.decode("latin-1")) for name, value in parsed.fields)
     parts = (parsed.method, parsed.authority, parsed.path, parsed.query)
     method, authority, path, query = (part.decode("latin-1") for part in parts)

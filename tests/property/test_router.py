@@ -1,4 +1,4 @@
-"""The compiled router against its slow twin, which `fastmesh explain` shows, on small alphabets so that routes overlap."""
+"""The compiled router against the slow twin that `fastmesh explain` shows; small alphabets, so that routes overlap."""
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
