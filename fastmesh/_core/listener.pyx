@@ -10,10 +10,11 @@ from libc.stdint cimport int64_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free
 from libc.string cimport memmove, strlen, strncmp
 
-from fastmesh._core.connection cimport connection_new, connection_set_deadline
+from fastmesh._core.connection cimport connection_close, connection_new, connection_set_deadline
 from fastmesh._core.live cimport (
     CONNECTION_CLOSED,
     CONNECTION_OPEN,
+    CONNECTION_SECURING,
     IO_WRITABLE,
     LIVE_DOWNSTREAM,
     LIVE_LISTENER,
@@ -38,6 +39,7 @@ from fastmesh._core.sockets cimport (
     socklen_t,
 )
 from fastmesh._core.timer_wheel cimport wheel_cancel, wheel_set
+from fastmesh._core.tls cimport tls_accept
 
 cdef extern from "<arpa/inet.h>" nogil:
     cdef struct in_addr:
@@ -182,7 +184,13 @@ cdef void welcome(listener_t* listener, int fd, const sockaddr_storage* address,
     listener.stats.accepted += 1
     listener.stats.connections += 1
     worker.stats.live[LIVE_DOWNSTREAM] += 1
-    connection_set_deadline(connection, worker.now_ms + listener.entry.idle_timeout_ms)
+    if listener.entry.tls == NULL:
+        connection_set_deadline(connection, worker.now_ms + listener.entry.idle_timeout_ms)
+        return
+    connection.state = CONNECTION_SECURING
+    connection_set_deadline(connection, worker.now_ms + listener.entry.tls.handshake_timeout_ms)
+    if tls_accept(connection) < 0:
+        connection_close(connection, False)
 
 
 cdef void listener_accept(listener_t* listener) noexcept nogil:

@@ -17,11 +17,14 @@ from fastmesh._core.connection cimport (
     connection_on_deadline,
 )
 from fastmesh._core.exchange cimport exchange_on_timer
+from fastmesh._core.http2_session cimport http2_session_free
+from fastmesh._core.http2_streams cimport http2_streams_reap
 from fastmesh._core.listener cimport listener_accept, listener_left, listener_on_timer, listeners_sweep
 from fastmesh._core.live cimport (
     CONNECTION_CLOSED,
     CONNECTION_FLUSHING,
     CONNECTION_LINGERING,
+    CONNECTION_SECURING,
     IO_BROKEN,
     IO_PEER_SHUT,
     IO_READABLE,
@@ -141,6 +144,8 @@ cdef void free_closed(worker_t* worker) noexcept nogil:
         else:
             if connection.is_downstream:
                 listener_left(connection.listener)
+            if connection.http2 != NULL:
+                http2_session_free(connection.http2)
             connection_free(connection)
         connection = next
     if swept:
@@ -163,7 +168,10 @@ cdef void on_connection_timer(worker_t* worker, connection_t* connection) noexce
         wheel_set(&worker.wheel, &connection.timer.node, connection.deadline_ms)
         return
     connection.deadline_ms = 0
-    if connection.state == CONNECTION_FLUSHING or connection.state == CONNECTION_LINGERING:
+    if (
+        connection.state == CONNECTION_FLUSHING or connection.state == CONNECTION_LINGERING
+        or (connection.state == CONNECTION_SECURING and connection.is_downstream)
+    ):
         connection_on_deadline(connection)
     else:
         connection.events.on_deadline(connection)
@@ -216,6 +224,7 @@ cdef void rounds_settle(worker_t* worker) noexcept nogil:
     flush_dirty(worker)
     flush_dirty_late(worker)
     free_closed(worker)
+    http2_streams_reap(worker)
     listeners_sweep(worker)
     rounds_arm(worker)
 
@@ -243,6 +252,8 @@ cdef void rounds_run(worker_t* worker) noexcept nogil:
             flush_dirty_late(worker)
         if worker.closed != NULL:
             free_closed(worker)
+        if worker.ended_streams != NULL:
+            http2_streams_reap(worker)
         if (count <= 0 and worker.ready == NULL) or worker.now_ns > until_ns:
             break
     if worker.log_len >= LOG_FLUSH_BYTES or (worker.log_len and worker.now_ms - worker.log_since_ms >= LOG_FLUSH_MS):

@@ -11,15 +11,18 @@ cdef class Tables:
     cdef object router                  # what ptr points into
     cdef object log_format
     cdef list texts
+    cdef object credentials                # of TLS; None: the snapshot uses none
     cdef object work                    # the generator that compiles; None: complete
 
     cdef char* text(self, str value) except NULL
     cdef int build_limits(self) except -1
     cdef int build_listener(self, uint32_t index) except -1
+    cdef int build_listener_tls(self, uint32_t index) except -1
     cdef int build_service(self, uint32_t index) except -1
+    cdef int build_service_tls(self, uint32_t index) except -1
     cdef int build_route(self, uint32_t index) except -1
     cdef int set_endpoints(self, uint32_t index, tuple endpoints) except -1
     cdef int replace_endpoints(self, uint32_t index, tuple endpoints) except -1
     cdef int release_endpoints(self, uint32_t index) except -1
 
-cdef Tables tables_begin(object owner, worker_t* worker, object snapshot)
+cdef Tables tables_begin(object owner, worker_t* worker, object snapshot, object credentials)

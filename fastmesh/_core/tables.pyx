@@ -5,7 +5,7 @@ Live state is not in here: endpoints with their pools are found again by id, cou
 
 from libc.stdint cimport uint32_t, uint64_t
 from libc.stdlib cimport calloc, free
-from libc.string cimport strcmp
+from libc.string cimport memcpy, strcmp
 
 from fastmesh._core.access_log cimport AccessFormat
 from fastmesh._core.balancer cimport load_t, subset_free, subset_new, subset_t
@@ -20,11 +20,15 @@ from fastmesh._core.live cimport (
     route_entry_t,
     series_stats_t,
     service_entry_t,
+    tls_listener_t,
+    tls_name_t,
+    tls_service_t,
 )
 from fastmesh._core.pool cimport endpoint_hold, endpoint_new, endpoint_release
 from fastmesh._core.router cimport Router
 from fastmesh._core.shared cimport SHARED_ENDPOINTS_MAX, shared_series, shared_service
 from fastmesh._core.sockets cimport CLOCK_MONOTONIC, clock_ns
+from fastmesh._core.tls cimport tls_prepare_listener, tls_start_up
 
 cimport cython
 
@@ -43,12 +47,15 @@ cdef void* allocate(size_t count, size_t size) except NULL:
     return memory
 
 
-cdef Tables tables_begin(object owner, worker_t* worker, object snapshot):
+cdef Tables tables_begin(object owner, worker_t* worker, object snapshot, object credentials):
     cdef Tables tables = Tables.__new__(Tables)
     tables.owner = owner
     tables.worker = worker
     tables.snapshot = snapshot
     tables.texts = []
+    tables.credentials = credentials
+    if credentials is not None:
+        tls_start_up(worker, credentials.identify)
     tables.ptr = <tables_t*>allocate(1, sizeof(tables_t))
     worker.stats.live[LIVE_TABLES] += 1
     tables.work = tables.compile()
@@ -70,11 +77,16 @@ cdef class Tables:
         for i in range(self.ptr.service_count):
             self.release_endpoints(i)
             free(self.ptr.services[i].subsets)
+            free(self.ptr.services[i].tls)
         for i in range(self.ptr.route_count):
             for j in range(self.ptr.routes[i].destination_count):
                 free(self.ptr.routes[i].destinations[j].series)
             free(self.ptr.routes[i].destinations)
             free(self.ptr.routes[i].listener_indexes)
+        for i in range(self.ptr.listener_count):
+            if self.ptr.listeners[i].tls != NULL:
+                free(self.ptr.listeners[i].tls.names)
+                free(self.ptr.listeners[i].tls)
         free(self.ptr.services)
         free(self.ptr.routes)
         free(self.ptr.listeners)
@@ -101,6 +113,8 @@ cdef class Tables:
         """Yields after each small piece of work."""
         cdef uint32_t i
         cdef uint32_t count
+        if self.credentials is None and uses_tls(self.snapshot):
+            raise ValueError("the snapshot uses TLS, and there are no credentials for it")
         self.build_limits()
         count = len(self.snapshot.listeners)
         self.ptr.listeners = <listener_entry_t*>allocate(count, sizeof(listener_entry_t))
@@ -175,6 +189,33 @@ cdef class Tables:
         entry.streams_max = listener.streams_max
         entry.connection_age_max_ms = listener.connection_age_max_ms
         entry.tcp_idle_timeout_ms = listener.tcp_idle_timeout_ms
+        if listener.tls is not None:
+            self.build_listener_tls(index)
+        return 0
+
+    cdef int build_listener_tls(self, uint32_t index) except -1:
+        cdef tls_listener_t* tls = <tls_listener_t*>allocate(1, sizeof(tls_listener_t))
+        cdef size_t address
+        self.ptr.listeners[index].tls = tls
+        settings = self.snapshot.listeners[index].tls
+        default_ctx, by_name = self.credentials.listener(index)
+        address = default_ctx
+        tls.ssl_ctx = <void*>address
+        tls_prepare_listener(tls.ssl_ctx)
+        tls.names = <tls_name_t*>allocate(len(by_name), sizeof(tls_name_t))
+        for name, ssl_ctx in by_name:
+            address = ssl_ctx
+            tls.names[tls.name_count] = tls_name_t(self.text(name), <void*>address)
+            tls.name_count += 1
+        alpn = b"".join([bytes([len(name)]) + name.encode() for name in settings.alpn])
+        if len(alpn) > sizeof(tls.alpn):
+            raise ValueError(f"listener {self.snapshot.listeners[index].name}: too many protocols")
+        tls.alpn_len = len(alpn)
+        memcpy(tls.alpn, <const char*>alpn, len(alpn))
+        tls.client_certificate = settings.client_certificate
+        tls.is_optional = settings.is_optional
+        tls.forwards_client_certificate = settings.forwards_client_certificate
+        tls.handshake_timeout_ms = settings.handshake_timeout_ms
         return 0
 
     cdef int build_service(self, uint32_t index) except -1:
@@ -194,12 +235,28 @@ cdef class Tables:
         entry.protocol = service.protocol
         entry.proxy_protocol_version = service.proxy_protocol_version
         entry.streams_max = service.streams_max
+        if service.tls is not None:
+            self.build_service_tls(index)
         if service.limit_index >= 0:
             entry.limit = &self.ptr.limits[<uint32_t>service.limit_index]
         entry.stats = shared_service(self.worker.shared, self.worker.slot, service.id)
         entry.subset_count = len(service.subsets)
         entry.subsets = <subset_t**>allocate(entry.subset_count, sizeof(subset_t*))
         self.set_endpoints(index, service.endpoints)
+        return 0
+
+    cdef int build_service_tls(self, uint32_t index) except -1:
+        cdef tls_service_t* tls = <tls_service_t*>allocate(1, sizeof(tls_service_t))
+        cdef size_t address
+        self.ptr.services[index].tls = tls
+        settings = self.snapshot.services[index].tls
+        ssl_ctx, tls.settings = self.credentials.service(index)
+        address = ssl_ctx
+        tls.ssl_ctx = <void*>address
+        tls.verifies = settings.verifies
+        tls.server_name = self.text(settings.server_name)
+        tls.spiffe_ids = self.text("".join([spiffe_id + "\0" for spiffe_id in settings.spiffe_ids]))
+        tls.spiffe_ids_len = len(self.texts[len(self.texts) - 1])
         return 0
 
     cdef int build_route(self, uint32_t index) except -1:
@@ -289,6 +346,10 @@ cdef class Tables:
         free(entry.endpoints)
         entry.endpoints = NULL
         return 0
+
+
+cdef bint uses_tls(object snapshot) except *:
+    return any([one.tls is not None for one in snapshot.listeners + snapshot.services])
 
 
 cdef int fill_key(Tables tables, key_t* target, object key) except -1:

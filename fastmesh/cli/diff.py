@@ -37,11 +37,9 @@ def command(old: Path, new: Path, as_json: bool) -> int:
     changes, 1 when something does, 2 when one of them cannot be used.
     """
     before, after = load_good(old), load_good(new)
-    assert before.config is not None
-    assert after.config is not None
-    from fastmesh.config.difference import changes
+    from fastmesh.config.difference import all_changes
 
-    found = changes(before.config, after.config)
+    found = all_changes(before, after)
     if as_json:
         told = [change._asdict() | {"source": _place(change, before, after)} for change in found]
         data = {"old": {"version": before.digest}, "new": {"version": after.digest}, "changes": told}

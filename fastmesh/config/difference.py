@@ -6,22 +6,24 @@ What makes no difference is no change: comments, the order of hosts or of endpoi
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from fastmesh.config.decode import StructReader
 from fastmesh.config.difference_fields import field_changes, flow
 from fastmesh.config.difference_words import match_phrase, split_phrase
-from fastmesh.config.phrases import either, labels_phrase
+from fastmesh.config.phrases import arm_phrase, either
 from fastmesh.config.schema import NAMED_KINDS, Config, Listener, Route, Service
-from fastmesh.config.translate import path_of, sorted_labels
+from fastmesh.config.translate import path_of, sorted_labels, written_out
 from fastmesh.snapshot import PathMatch
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from fastmesh.config.decode import Reader
-    from fastmesh.config.schema import Endpoint, NamedKind
+    from fastmesh.config.load import LoadResult
+    from fastmesh.config.schema import NamedKind
 
 ENDPOINTS_SHOWN = 5
 
@@ -29,7 +31,7 @@ ENDPOINTS_SHOWN = 5
 class Change(NamedTuple):
     """One thing that is different."""
 
-    kind: str  # "listeners", "services", "routes", or a kind without names: "admin", "dns"
+    kind: str  # "listeners", "services", "routes", "files", or a kind without names: "admin", "dns"
     name: str  # empty: the kind has no names
     action: Literal["added", "removed", "changed"]
     field: str  # what of it, such as "timeouts.connect"; empty: the whole, or its place among others
@@ -54,6 +56,22 @@ def changes(old: Config, new: Config) -> list[Change]:
     for kind, (attribute, reader) in _CONFIG.fields.items():
         if kind not in NAMED_KINDS:
             found += _unnamed(kind, reader, getattr(old, attribute), getattr(new, attribute))
+    return found
+
+
+def all_changes(old: LoadResult, new: LoadResult) -> list[Change]:
+    """The same of two directories without errors, with the files that both of them name: certificates and keys."""
+    assert old.config is not None
+    assert new.config is not None
+    found = changes(old.config, new.config)
+    ends = {file.name: file.validity.not_after_s for file in new.certificates.files}
+    for name, file in new.pem_files.items():
+        before = old.pem_files.get(name)
+        if before is not None and before.content != file.content:
+            until = (
+                f", valid until {datetime.fromtimestamp(ends[name], UTC):%Y-%m-%d %H:%M} UTC" if name in ends else ""
+            )
+            found.append(Change("files", name, "changed", "", f"has other contents{until}"))
     return found
 
 
@@ -84,18 +102,16 @@ def _unnamed(kind: str, reader: Reader, old: Any, new: Any) -> Iterator[Change]:
 def _summary(thing: Listener | Service | Route) -> str:
     """What is there to know of a thing that comes or goes."""
     if isinstance(thing, Listener):
-        return thing.address
+        spoken = "" if thing.spoken == "http" else f", {thing.spoken}"
+        return f"{thing.address}{spoken}" + (", by TLS" if thing.tls is not None else "")
     if isinstance(thing, Route):
         where = f" on {either(thing.listeners)}" if thing.listeners else ""
         return f"{match_phrase(thing.match)}{where}, to {split_phrase(thing.to)}"
-    shown = ", ".join(map(_endpoint, thing.endpoints[:ENDPOINTS_SHOWN]))
+    shown = ", ".join(
+        arm_phrase(each.address, sorted_labels(each.labels)) for each in thing.endpoints[:ENDPOINTS_SHOWN]
+    )
     more = len(thing.endpoints) - ENDPOINTS_SHOWN
-    return f"{shown} and {more} more" if more > 0 else shown
-
-
-def _endpoint(endpoint: Endpoint) -> str:
-    labels = labels_phrase(sorted_labels(endpoint.labels))
-    return f"{endpoint.address} ({labels})" if labels else endpoint.address
+    return (f"{shown} and {more} more" if more > 0 else shown) + (", by TLS" if thing.tls is not None else "")
 
 
 # Among routes that are equally specific, the one first written wins.
@@ -120,10 +136,11 @@ def _order(old: dict[str, Route], new: dict[str, Route], listeners: tuple[str, .
 
 def _steps(route: Route, listeners: tuple[str, ...]) -> Iterator[tuple[Any, ...]]:
     """The steps of precedence on which a route stands, one for each listener and host."""
-    match = route.match
-    path_match, path = path_of(match.path)
+    match, tests = route.match, written_out(route.match)
+    path_match, path = path_of(tests.path)
     place: Any = len(path) if path_match is PathMatch.REGEX else path
-    step = (path_match, place, bool(match.methods), len(match.headers), len(match.query))
+    client = match.client.tests() if match.client is not None else {}
+    step = (path_match, place, bool(tests.methods), len(client), len(tests.headers), len(match.query))
     for listener in route.listeners or listeners:
         for host in match.hosts or [""]:
             yield (listener, host, *step)

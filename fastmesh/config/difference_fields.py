@@ -26,6 +26,7 @@ _BY_FIELD: dict[tuple[type, str], Tell] = {
     (Match, "methods"): words.methods_changes,
     (Match, "headers"): words.value_tests_changes,
     (Match, "query"): words.value_tests_changes,
+    (Match, "client"): words.client_changes,
 }
 _BY_TYPE: dict[type, Tell] = {RateLimit: words.limit_changes}
 _BY_ITEM: dict[type, Tell] = {

@@ -15,18 +15,20 @@ from fastmesh.config.phrases import (
     share_phrase,
     value_phrase,
 )
-from fastmesh.config.translate import key_of, path_of, sorted_labels, value_test_of
+from fastmesh.config.translate import key_of, path_of, sorted_labels, value_test_of, written_out
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from fastmesh.config.schema import Destination, Endpoint, Match, PathTest, RateLimit, ValueTest
+    from fastmesh.config.schema import ClientMatch, Destination, Endpoint, Match, PathTest, RateLimit, ValueTest
     from fastmesh.config.translate import Labels
 
 FieldChange = tuple[str, str]
 """The field, and what is different, in words."""
 
 Arm = tuple[str, "Labels"]
+
+KINDS_OF_VALUES = {"match.headers": "header", "match.query": "parameter", "match.client": "client's"}
 
 
 def split_phrase(to: list[Destination]) -> str:
@@ -154,7 +156,7 @@ def _methods(methods: list[str]) -> str:
 
 def value_tests_changes(old: dict[str, ValueTest], new: dict[str, ValueTest], field: str) -> Iterator[FieldChange]:
     """What is asked of headers or of query parameters."""
-    what = {"match.headers": "header", "match.query": "parameter"}[field]
+    what = KINDS_OF_VALUES[field]
     for name, test in new.items():
         is_ = value_phrase(value_test_of(name, test))
         was = value_phrase(value_test_of(name, old[name])) if name in old else ""
@@ -167,11 +169,21 @@ def value_tests_changes(old: dict[str, ValueTest], new: dict[str, ValueTest], fi
             yield field, f"takes requests whether or not the {what} {name} {value_phrase(value_test_of(name, test))}"
 
 
+def client_changes(old: ClientMatch | None, new: ClientMatch | None, field: str) -> Iterator[FieldChange]:
+    """Whose requests are taken."""
+    before, after = ({} if match is None else match.tests() for match in (old, new))
+    yield from value_tests_changes(before, after, field)
+
+
 def match_phrase(match: Match) -> str:
     """Which requests: "GET or HEAD of shop.example, /static and below, if the header x-a is 'b'"."""
-    subject = either(match.methods) if match.methods else "requests"
+    subject = either(match.methods) if match.methods else "requests" if match.grpc is None else "gRPC calls"
     hosts = f" of {either(match.hosts)}" if match.hosts else ""
-    path = path_phrase(*path_of(match.path))
-    tests = [f"the header {name} {value_phrase(value_test_of(name, test))}" for name, test in match.headers.items()]
-    tests += [f"the parameter {name} {value_phrase(value_test_of(name, test))}" for name, test in match.query.items()]
+    path = path_phrase(*path_of(written_out(match).path))
+    client = match.client.tests() if match.client is not None else {}
+    tests = [
+        f"the {what} {name} {value_phrase(value_test_of(name, test))}"
+        for what, named in zip(KINDS_OF_VALUES.values(), (match.headers, match.query, client), strict=True)
+        for name, test in named.items()
+    ]
     return f"{subject}{hosts} for {path}" + (f" if {' and '.join(tests)}" if tests else "")

@@ -98,7 +98,9 @@ class Explainer:
         self._result = result
         self._config = result.config
         self._live = live
-        self.snapshot: Snapshot = compile_snapshot(result.config, result.digest, Numbers(), live.addresses)
+        self.snapshot: Snapshot = compile_snapshot(
+            result.config, result.digest, Numbers(), live.addresses, certificates=result.certificates
+        )
         self._router = Router(len(self.snapshot.listeners))
         self._router.add(self.snapshot.routes, 0)
         self._router.finish_step()

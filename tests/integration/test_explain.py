@@ -14,12 +14,12 @@ from tests.upstream import Upstream
 
 ROUTES = """\
 routes:
-  exact: {{match: {{path: {{exact: /a}}, methods: [POST, GET]}}, to: hello}}
-  regex: {{match: {{path: {{regex: "/[a-c]"}}}}, to: hello}}
-  header: {{match: {{path: {{prefix: /d}}, headers: {{x-a: {{not: {{prefix: b}}}}}}}}, to: hello}}
-  query: {{match: {{path: {{prefix: /d}}, query: {{q: "1 2"}}}}, to: hello}}
-  host: {{match: {{hosts: ["*.example"]}}, to: hello}}
-""".replace("{{", "{").replace("}}", "}")
+  exact: {match: {path: {exact: /a}, methods: [POST, GET]}, to: hello}
+  regex: {match: {path: {regex: "/[a-c]"}}, to: hello}
+  header: {match: {path: {prefix: /d}, headers: {x-a: {not: {prefix: b}}}}, to: hello}
+  query: {match: {path: {prefix: /d}, query: {q: "1 2"}}, to: hello}
+  host: {match: {hosts: ["*.example"]}, to: hello}
+"""
 MESH = """\
 admin: {address: 127.0.0.1:{admin_port}}
 access_log: {path: stdout}

@@ -9,6 +9,7 @@ import pytest
 from fastmesh.config import LoadCache, load
 from fastmesh.config.explanation import Explainer, Explanation, listeners_of
 from fastmesh.config.explanation_endpoints import Health, Live
+from tests import pems
 
 TEXT = """\
 listeners:
@@ -128,6 +129,26 @@ def test_what_the_proxy_answers_itself(tmp_path: Path, head: str, outcome: str) 
     found = explain(tmp_path, head)
     assert outcome in found.outcome
     assert bool(found.refused) == outcome.startswith("refused")
+
+
+def test_identities_certificates_and_listeners_of_tcp(tmp_path: Path) -> None:
+    tls = "tls: {certificates: {certificate: web.crt, key: web.key}, client_certificate: optional, client_ca: ca.crt}"
+    text = TEXT.replace("  inner: 127.0.0.1:8081\n", "  db: {address: 127.0.0.1:8081, tcp: {to: hello}}\n")
+    text = text.replace("    via: edge\n", f"    {tls}\n").replace(
+        'headers: {x: "1"}', "client: {uri: {prefix: spiffe://m/}}"
+    )
+    (tmp_path / "mesh.yaml").write_text(text)
+    pems.write_pair(tmp_path)
+    (tmp_path / "ca.crt").write_bytes(pems.ca_pem())
+    result = load(tmp_path, LoadCache())
+    assert result.config is not None, result.problems
+    explainer = Explainer(result, Live())
+    assert listeners_of(explainer.snapshot, 8081) == [0]
+    head = b"GET / HTTP/1.1\r\nHost: a.org\r\n\r\n"
+    assert explainer.explain(0, head, ("spiffe://m/web", None, None)).route == "first"
+    stranger = explainer.explain(0, head)
+    assert stranger.route == "second"
+    assert stranger.rules[0].why == "client uri begins with 'spiffe://m/': no, missing"
 
 
 def test_listeners_by_port(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from prometheus_client.parser import text_string_to_metric_families as parse_pro
 from fastmesh._core.histogram import BUCKETS, index
 from fastmesh._core.reason import NAMES
 from fastmesh._core.shared import SharedMemory
-from fastmesh.telemetry.figures import ControlFigures, EndpointHealth, ServiceHealth
+from fastmesh.telemetry.figures import CertificateExpiry, ControlFigures, EndpointHealth, ServiceHealth
 from fastmesh.telemetry.ids import IdRegistry, Kind
 from fastmesh.telemetry.metrics import Format, render
 
@@ -25,6 +25,7 @@ FIGURES = ControlFigures(
     live_kinds=("connection", "exchange"),
     services=[ServiceHealth("hello", 1, 3, True)],
     endpoints=[EndpointHealth("hello", "127.0.0.1:9001", False)],
+    certificates=[CertificateExpiry("certs/web.crt", 1_800_000_000), CertificateExpiry(AWKWARD, 1)],
     log_lines_written=11,
     log_lines_dropped=12,
 )
@@ -75,6 +76,8 @@ def test_control_figures(scrape):
     assert seen.value("fastmesh_worker_restarts_total") == 4
     assert seen.value("fastmesh_access_log_written_total") == 11
     assert seen.value("fastmesh_access_log_discarded_total") == 12
+    assert seen.value("fastmesh_certificate_expiry_timestamp_seconds", certificate="certs/web.crt") == 1_800_000_000
+    assert seen.value("fastmesh_certificate_expiry_timestamp_seconds", certificate=AWKWARD) == 1
     assert seen.value("fastmesh_endpoints", service="hello") == 3
     assert seen.value("fastmesh_endpoints_healthy", service="hello") == 1
     assert seen.value("fastmesh_service_panic", service="hello") == 1
