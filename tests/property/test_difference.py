@@ -119,3 +119,30 @@ def test_no_change_has_no_effect(first: Config, other: Config, data: st.DataObje
 def test_nothing_changes_against_itself(config: Config) -> None:
     again = Config(listeners=config.listeners, services=dict(config.services), routes=dict(config.routes))
     assert changes(config, again) == changes(config, config) == []
+
+
+TYING = [
+    Match(headers={"x": ValueTest(exact="1")}),
+    Match(headers={"y": ValueTest(exact="2")}, hosts=["a.org"]),
+    Match(headers={"y": ValueTest(exact="2")}),
+    Match(path=PathTest(regex="/a.*")),
+    Match(path=PathTest(regex="/.a.")),
+]
+HELLO = Service([Endpoint("127.0.0.1:1")])
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.lists(st.sampled_from(TYING), min_size=2, max_size=5), st.data())
+def test_an_order_that_matters_is_a_change(written: list[Match], data: st.DataObject) -> None:
+    order = list(enumerate(written))
+    first, second = (
+        Config(
+            listeners={"web": Listener("127.0.0.1:8080")},
+            services={"hello": HELLO},
+            routes={f"r{number}": Route(match=match, to=[Destination("hello")]) for number, match in each},
+        )
+        for each in (order, data.draw(st.permutations(order)))
+    )
+    old, new = (answers(compile_snapshot(config, "", Numbers(), {})) for config in (first, second))
+    if old != new:
+        assert changes(first, second)
