@@ -87,6 +87,7 @@ cdef enum:
     RETRIES_MAX = 3                     # in all
     CERTIFICATE_FIELD_BYTES = 32        # of X-Forwarded-Client-Cert, besides its value
     KEPT_MAX = 4096                     # exchanges whose memory is kept for reuse: less than 2 MiB
+    DEADLINE_SLACK_NS = 10000000
     CALL_END_BYTES = 1024               # of the trailers that end a call that failed
     CALL_END_FIELDS = 4
     REPLAY_MAX_BYTES = 65536            # of a request body, kept for a second try
@@ -279,8 +280,8 @@ cdef void attempt(exchange_t* exchange, const load_t* avoid, bint only_new) noex
         service.stats.panics += 1
     set_endpoint(exchange, <endpoint_t*>load)
     exchange.upstream = pool_take(
-        worker, exchange.endpoint, service, client_codec(exchange), not can_send_twice(exchange), only_new,
-        &result, &error
+        worker, exchange.endpoint, service, client_codec(exchange), exchange.downstream, not can_send_twice(exchange),
+        only_new, &result, &error
     )
     if exchange.upstream == NULL:
         if result == POOL_EXHAUSTED:
@@ -504,10 +505,18 @@ cdef void blame_endpoint(exchange_t* exchange) noexcept nogil:
     )
 
 
+cdef bint is_out_of_time(exchange_t* exchange) noexcept nogil:
+    """The endpoint knows the deadline too, and may be the first to give up."""
+    return exchange.deadline_ns and exchange.worker.now_ns + DEADLINE_SLACK_NS >= exchange.deadline_ns
+
+
 cdef void exchange_upstream_failed(
     exchange_t* exchange, uint8_t reason, const char* detail, uint8_t proof
 ) noexcept nogil:
     exchange.upstream = NULL
+    if is_out_of_time(exchange):
+        fail(exchange, REASON_DEADLINE_EXCEEDED, detail)
+        return
     if try_again(exchange, reason, proof):
         return
     blame_endpoint(exchange)
@@ -557,7 +566,7 @@ cdef void answer(exchange_t* exchange, uint8_t reason, const char* detail) noexc
 
 
 cdef void exchange_downstream_gone(exchange_t* exchange) noexcept nogil:
-    if not exchange.flags & EXCHANGE_TUNNEL:
+    if not exchange.flags & EXCHANGE_TUNNEL or exchange.flags & EXCHANGE_TCP:   # other tunnels end like this
         exchange.reason = REASON_DOWNSTREAM_CLOSED
     finish(exchange)
 

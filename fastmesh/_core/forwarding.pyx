@@ -331,6 +331,8 @@ cdef int set_response_framing(
         drop(found.coding)
         return 0
     if head.framing == FRAMING_NONE:
+        if to_version_minor == 2:
+            return set_framing(head, found)         # END_STREAM tells it
         head.framing = FRAMING_LENGTH
         head.content_length = 0
     elif to_version_minor == 0 and head.framing == FRAMING_CHUNKED:

@@ -66,6 +66,7 @@ cdef struct worker_stats_t:
     uint64_t log_lines
     uint64_t log_dropped
     uint64_t limiter_evictions
+    uint64_t http2_attacks[12]          # peers that were cut off, by http2_attack_t (names: http2_guard.ATTACKS)
     uint64_t buffer_bytes               # gauge: held by connections
     int64_t live[16]                    # gauge: live objects by kind (engine.LIVE_KINDS)
 

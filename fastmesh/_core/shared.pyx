@@ -71,8 +71,8 @@ cdef enum:
     KIND_COUNT
     WORDS_MAX = 200                     # of the largest slot
     WORKER_IDENTITY_END = 4             # pid, started_ns, heartbeat_ns, snapshot
-    WORKER_GAUGES = 9
-    WORKER_WORDS = 26
+    WORKER_GAUGES = 21
+    WORKER_WORDS = 38
     ENDPOINT_EWMA = 6
 
 cdef uint64_t MAGIC = 0x6873656D74736166   # "fastmesh"

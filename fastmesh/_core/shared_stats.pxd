@@ -50,6 +50,7 @@ cdef class WorkerStats:
     cdef readonly uint64_t log_lines
     cdef readonly uint64_t log_dropped
     cdef readonly uint64_t limiter_evictions
+    cdef readonly tuple http2_attacks
     cdef readonly uint64_t buffer_bytes
     cdef readonly tuple live
 

@@ -107,6 +107,9 @@ class WorkerStats:
     @property
     def limiter_evictions(self) -> int: ...
     @property
+    def http2_attacks(self) -> tuple[int, ...]:
+        """HTTP/2 peers that were cut off, by kind as in fastmesh._core.http2_guard.ATTACKS."""
+    @property
     def buffer_bytes(self) -> int: ...
     @property
     def live(self) -> tuple[int, ...]:

@@ -8,6 +8,7 @@ cdef enum:
     REASONS = 32
     LIVE_KINDS = 16
     TLS_FAILURES = 7
+    ATTACKS = 12
     UPSTREAM_AT = HISTOGRAM_BUCKETS + 1
     COUNTERS_AT = 2 * (HISTOGRAM_BUCKETS + 1)
 
@@ -102,6 +103,7 @@ cdef WorkerStats worker_stats(uint32_t worker, const uint64_t* words):
     stats.log_lines = words[6]
     stats.log_dropped = words[7]
     stats.limiter_evictions = words[8]
-    stats.buffer_bytes = words[9]
-    stats.live = tuple([<int64_t>words[10 + kind] for kind in range(LIVE_KINDS)])
+    stats.http2_attacks = tuple([words[9 + kind] for kind in range(ATTACKS)])
+    stats.buffer_bytes = words[21]
+    stats.live = tuple([<int64_t>words[22 + kind] for kind in range(LIVE_KINDS)])
     return stats
