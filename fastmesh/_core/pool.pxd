@@ -18,8 +18,9 @@ cdef void endpoint_release(worker_t* worker, endpoint_t* endpoint) noexcept nogi
 # No table names it any more: close what is idle, keep nothing.
 cdef void endpoint_retire(worker_t* worker, endpoint_t* endpoint) noexcept nogil
 
-# A connection from the pool, or one that is being opened (by somebody else even, where it is shared). `must_be_sure`: the request cannot be sent twice, so a
-# pooled connection is asked whether it is still alive, however fresh. `only_new`: leave the pool alone.
+# A connection from the pool, or one that is being opened (for others too, where it is shared). `must_be_sure`: the
+# request cannot be sent twice, so a pooled connection is asked whether it is still alive, however fresh. `only_new`:
+# leave the pool alone.
 cdef connection_t* pool_take(
     worker_t* worker,
     endpoint_t* endpoint,

@@ -79,7 +79,9 @@ cdef inline void note(connection_t* connection, uint32_t events) noexcept nogil:
         connection.io |= IO_WRITABLE
     if events & EPOLLRDHUP:
         connection.io |= IO_PEER_SHUT | IO_READABLE
-    if events & (EPOLLERR | EPOLLHUP):
+    if events & EPOLLHUP:
+        connection.io |= IO_PEER_SHUT | IO_READABLE     # both sides have ended; what came before may still be unread
+    if events & EPOLLERR:
         connection.io |= IO_BROKEN | IO_READABLE
 
 

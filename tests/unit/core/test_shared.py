@@ -67,13 +67,13 @@ def test_gauges_may_be_negative_in_one_worker(memory):
 
 
 def test_worker_words(memory):
-    for word in range(26):
+    for word in range(38):
         memory.add("worker", 1, 0, word, 1 + word)
     stats = memory.workers()
-    assert flat(stats[1]) == [1, *range(1, 27)]
-    assert (stats[1].pid, stats[1].limiter_evictions, stats[1].live[0]) == (1, 9, 11)
-    assert flat(stats[0]) == [0] * 27
-    assert flat(stats[2]) == [2, *[0] * 26]
+    assert flat(stats[1]) == [1, *range(1, 39)]
+    assert (stats[1].pid, stats[1].limiter_evictions, stats[1].http2_attacks[0], stats[1].live[0]) == (1, 9, 10, 23)
+    assert flat(stats[0]) == [0] * 39
+    assert flat(stats[2]) == [2, *[0] * 38]
     assert memory.limiter_evictions() == 9
 
 
@@ -171,7 +171,7 @@ def test_clearing_a_dead_worker_keeps_its_counters(memory):
             memory.add("listener", worker, 2, word, 1)
         for word in range(40):
             memory.add("series", worker, 6000, word, 1)
-        for word in range(26):
+        for word in range(38):
             memory.add("worker", worker, 0, word, 1)
     memory.clear_gauges(1)
     assert flat(memory.service(70)) == [2] * 199 + [1]
@@ -179,8 +179,8 @@ def test_clearing_a_dead_worker_keeps_its_counters(memory):
         assert flat(memory.endpoint(id)) == [2, 2, 2, 1, 1, 1, 1]
     assert flat(memory.listener(2)) == [2, 2, 1, 2, 2]
     assert flat(memory.series(6000)) == [2] * 40
-    assert flat(memory.workers()[1]) == [1] + [0] * 4 + [1] * 5 + [0] * 17
-    assert flat(memory.workers()[0]) == [0] + [1] * 26
+    assert flat(memory.workers()[1]) == [1] + [0] * 4 + [1] * 17 + [0] * 17
+    assert flat(memory.workers()[0]) == [0] + [1] * 38
     with pytest.raises(IndexError, match="worker 3 of 3"):
         memory.clear_gauges(3)
 
