@@ -18,14 +18,17 @@ CORE = Path("fastmesh/_core")
 SANITIZE = os.environ.get("FASTMESH_SANITIZE") == "1"
 PROFILE = os.environ.get("FASTMESH_PROFILE") == "1"
 
+# -fno-builtin-malloc: or GCC makes calloc of malloc and memset, and glibc's calloc passes its thread cache by.
+RELEASE = ["-O3", "-fvisibility=hidden", "-fno-semantic-interposition", "-fno-plt", "-fno-builtin-malloc"]
+
 if SANITIZE:
     LINK = ["-fsanitize=address,undefined"]
     COMPILE = ["-O1", "-g", "-fno-omit-frame-pointer", *LINK, "-fno-sanitize-recover=undefined"]
 elif PROFILE:
-    COMPILE = ["-O3", "-g", "-fno-omit-frame-pointer", "-fvisibility=hidden"]
+    COMPILE = [*RELEASE, "-g", "-fno-omit-frame-pointer"]
     LINK = []
 else:
-    COMPILE = ["-O3", "-g0", "-fvisibility=hidden", "-fno-semantic-interposition", "-fno-plt"]
+    COMPILE = [*RELEASE, "-g0"]
     LINK = ["-Wl,-O1", "-Wl,--as-needed", "-s"]
 
 # Python's own flags ask for -Wsign-compare, which generated code cannot satisfy.

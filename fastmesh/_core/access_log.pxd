@@ -20,16 +20,25 @@ cdef struct access_record_t:
     const char* service
     const char* endpoint
     const char* reason
+    const char* protocol            # "HTTP/1.1", "HTTP/2", "TCP"
+    const char* upstream_protocol
+    const char* tls                 # its version, or ""
+    const char* identity            # the client's, verified, or ""
+    const char* grpc_status         # its name, or ""
+    const char* grpc_service        # into the request's text, or NULL
+    const char* grpc_method
+    uint32_t grpc_service_len
+    uint32_t grpc_method_len
     const char* detail              # what the reason came from (a parser's error, an errno), or ""
     uint16_t status
     uint8_t retries
-    uint8_t response_version_minor
 
 cdef struct access_step_t:          # a literal and the field behind it
     const char* literal
     uint32_t literal_len
     uint32_t rest_bytes             # room that all behind this field needs at least
     int field                       # field_t in access_log.pyx
+    bint is_optional                # left out, with its literal, where the field is empty
 
 cdef struct access_format_t:
     access_step_t* steps            # owned by the AccessFormat

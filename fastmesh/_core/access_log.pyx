@@ -4,7 +4,7 @@ A line is a run of steps, each a literal and then a field. Every step knows how 
 least, so a long value takes what is left over and no more: the line ends as its format says.
 """
 
-from fastmesh._core.access_template import FIELDS
+from fastmesh._core.access_template import FIELDS, OPTIONAL
 
 cimport cython
 from libc.stdlib cimport calloc, free
@@ -60,6 +60,12 @@ cdef enum field_t:
     FIELD_REQUEST_ID
     FIELD_USER_AGENT
     FIELD_RETRIES
+    FIELD_UPSTREAM_PROTOCOL
+    FIELD_TLS
+    FIELD_CLIENT_IDENTITY
+    FIELD_GRPC_SERVICE
+    FIELD_GRPC_METHOD
+    FIELD_GRPC_STATUS
     FIELD_NONE
 
 cdef enum:
@@ -245,8 +251,6 @@ cdef text_t request_text(const head_t* head, int field) noexcept nogil:
         return text_t(head.text + head.path_off, head.path_len)
     if field == FIELD_QUERY:
         return text_t(head.text + head.query_off, head.query_len)
-    if field == FIELD_PROTOCOL:
-        return text_t(b"HTTP/1.0" if head.version_minor == 0 else b"HTTP/1.1", 8)
     return header_value(head, HEADER_USER_AGENT if field == FIELD_USER_AGENT else HEADER_X_REQUEST_ID)
 
 
@@ -265,6 +269,20 @@ cdef text_t string_field(const access_record_t* record, int field) noexcept nogi
         return zero_terminated(record.service)
     if field == FIELD_ENDPOINT:
         return zero_terminated(record.endpoint)
+    if field == FIELD_PROTOCOL:
+        return zero_terminated(record.protocol)
+    if field == FIELD_UPSTREAM_PROTOCOL:
+        return zero_terminated(record.upstream_protocol)
+    if field == FIELD_TLS:
+        return zero_terminated(record.tls)
+    if field == FIELD_CLIENT_IDENTITY:
+        return zero_terminated(record.identity)
+    if field == FIELD_GRPC_STATUS:
+        return zero_terminated(record.grpc_status)
+    if field == FIELD_GRPC_SERVICE:
+        return text_t(record.grpc_service, record.grpc_service_len)
+    if field == FIELD_GRPC_METHOD:
+        return text_t(record.grpc_method, record.grpc_method_len)
     return request_text(record.request, field)
 
 
@@ -286,6 +304,19 @@ cdef size_t write_field(const access_record_t* record, int field, bint json, cha
     return write_text(string_field(record, field), json, out, room)
 
 
+cdef size_t write_optional(
+    const access_step_t* step, const access_record_t* record, char* out, size_t room
+) noexcept nogil:
+    cdef text_t text = string_field(record, step.field)
+    cdef size_t written = step.literal_len
+    if text.length == 0:
+        return 0
+    memcpy(out, step.literal, step.literal_len)
+    written += write_text(text, True, out + written, room - written - 1)
+    out[written] = c'"'
+    return written + 1
+
+
 cdef size_t access_format(
     const access_format_t* format, const access_record_t* record, char* out, size_t room
 ) noexcept nogil:
@@ -296,6 +327,11 @@ cdef size_t access_format(
     cdef const access_step_t* step
     for number in range(format.count):
         step = &format.steps[number]
+        if step.is_optional:
+            written += write_optional(
+                step, record, place + written, ACCESS_LINE_MAX_BYTES - written - step.rest_bytes
+            )
+            continue
         memcpy(place + written, step.literal, step.literal_len)
         written += step.literal_len
         if step.field != FIELD_NONE:
@@ -331,10 +367,11 @@ cdef class AccessFormat:
             step = &self.ptr.steps[<uint32_t>number]
             step.field = field
             step.rest_bytes = needed
+            step.is_optional = not template and field != FIELD_NONE and FIELDS[field] in OPTIONAL
             step.literal_len = len(literal)
             end -= len(literal)
             step.literal = <const char*>self.literals + <size_t>end
-            needed += len(literal) + least_bytes(field)
+            needed += len(literal) + least_bytes(field) + step.is_optional
             if needed > ACCESS_LINE_MAX_BYTES:
                 raise ValueError(f"access log template: a line may exceed {ACCESS_LINE_MAX_BYTES} bytes; shorten it")
 
@@ -372,6 +409,13 @@ cdef class AccessFormat:
         written.endpoint = values["endpoint"]
         written.reason = values["reason"]
         written.detail = values["detail"]
+        written.protocol = values["protocol"]
+        written.upstream_protocol = values["upstream_protocol"]
+        written.tls = values["tls"]
+        written.identity = values["client_identity"]
+        written.grpc_status = values["grpc_status"]
+        written.grpc_service, written.grpc_service_len = values["grpc_service"], len(values["grpc_service"])
+        written.grpc_method, written.grpc_method_len = values["grpc_method"], len(values["grpc_method"])
         length = access_format(self.ptr, &written, line, ACCESS_LINE_MAX_BYTES)
         del text
         return line[:length]
@@ -401,7 +445,6 @@ cdef bytes fill_head(head_t* head, header_t* headers, dict values):
     head.text = <char*>text
     head.headers = headers
     head.count = 2
-    head.version_minor = 0 if values["protocol"] == b"HTTP/1.0" else 1
     head.method_off, head.method_len = offsets[0], len(values["method"])
     head.authority_off, head.authority_len = offsets[1], len(values["host"])
     head.path_off, head.path_len = offsets[2], len(values["path"])

@@ -3,6 +3,11 @@
 FIELDS = (
     "time", "client", "listener", "method", "host", "path", "query", "protocol", "status", "reason", "detail", "route",
     "service", "endpoint", "duration_us", "upstream_us", "bytes_in", "bytes_out", "request_id", "user_agent", "retries",
+    "upstream_protocol", "tls", "client_identity", "grpc_service", "grpc_method", "grpc_status",
+)
+# Of a JSON line they are part only where they say something; they come last.
+OPTIONAL = frozenset(
+    ("upstream_protocol", "tls", "client_identity", "grpc_service", "grpc_method", "grpc_status")
 )
 NUMBERS = frozenset(("status", "duration_us", "upstream_us", "bytes_in", "bytes_out", "retries"))
 cdef str COMPLAINT = "access log template"
@@ -13,6 +18,9 @@ cdef list json_parts():
     opening = "{"
     closing = ""
     for name in FIELDS:
+        if name in OPTIONAL:
+            parts.append((f',"{name}":"', name))        # its closing quote is written with it
+            continue
         quote = "" if name in NUMBERS else '"'
         parts.append((f'{closing}{opening}"{name}":{quote}', name))
         opening = ","

@@ -4,14 +4,26 @@ Log lines gather in the worker's memory and go out many at a time through a pipe
 cannot keep up, whole lines are dropped and counted.
 """
 
-from libc.stdint cimport uint32_t, uint64_t
+from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from libc.stdio cimport snprintf
 from libc.string cimport memcpy, memmove, strchr
 
 from fastmesh._core.access_log cimport ACCESS_LINE_MAX_BYTES, access_format, access_record_t
+from fastmesh._core.grpc cimport GRPC_UNIMPLEMENTED, grpc_path_t, grpc_split_path
+from fastmesh._core.grpc_calls cimport grpc_calls_count, grpc_status_name
 from fastmesh._core.hashing cimport splitmix64
+from fastmesh._core.headers cimport IDENTITY_PARTS
 from fastmesh._core.histogram cimport histogram_record
-from fastmesh._core.reason cimport reason_name
+from fastmesh._core.live cimport (
+    EXCHANGE_GRPC,
+    EXCHANGE_TCP,
+    PROTOCOL_HTTP1,
+    PROTOCOL_HTTP2,
+    PROTOCOL_TCP,
+    tls_t,
+    worker_t,
+)
+from fastmesh._core.reason cimport REASON_NONE, reason_name
 from fastmesh._core.shared cimport series_stats_t, service_stats_t
 from fastmesh._core.sockets cimport write
 
@@ -19,8 +31,27 @@ cdef enum:
     CLIENT_TEXT_BYTES = 64
 
 cdef const char* EMPTY = b""
+cdef const char* HTTP10_NAME = b"HTTP/1.0"
+cdef const char* HTTP11_NAME = b"HTTP/1.1"
+cdef const char* HTTP2_NAME = b"HTTP/2"
+cdef const char* TCP_NAME = b"TCP"
+cdef const char* TLS12_NAME = b"TLSv1.2"
+cdef const char* TLS13_NAME = b"TLSv1.3"
 cdef const char* V4_FORM = b"%s:%u"
 cdef const char* V6_FORM = b"[%s]:%u"
+
+
+cdef void count_call(exchange_t* exchange, uint64_t duration_us) noexcept nogil:
+    cdef worker_t* worker = exchange.worker
+    # Clients pick the names: one is believed when an endpoint has answered to it.
+    cdef bint is_known = (
+        exchange.reason == REASON_NONE and exchange.grpc_status >= 0 and exchange.grpc_status != GRPC_UNIMPLEMENTED
+    )
+    grpc_calls_count(
+        worker.shared, worker.slot, exchange.destination.service.id,
+        exchange.request.text + exchange.request.path_off, exchange.request.path_len,
+        is_known, exchange.grpc_status, duration_us,
+    )
 
 
 cdef void count(exchange_t* exchange, uint64_t duration_us, uint64_t upstream_us) noexcept nogil:
@@ -34,6 +65,8 @@ cdef void count(exchange_t* exchange, uint64_t duration_us, uint64_t upstream_us
         series.reasons[exchange.reason] += 1
     if exchange.endpoint == NULL:
         return                          # a limit's refusal, say: its microsecond is not the service's latency
+    if exchange.flags & EXCHANGE_GRPC:
+        count_call(exchange, duration_us)
     service = exchange.destination.service.stats
     histogram_record(service.duration_us, duration_us)
     service.duration_sum_us += duration_us
@@ -53,6 +86,54 @@ cdef void write_client(exchange_t* exchange, char* out) noexcept nogil:
     if strchr(exchange.downstream.peer, c":") != NULL:
         form = V6_FORM
     snprintf(out, CLIENT_TEXT_BYTES, form, exchange.downstream.peer, exchange.downstream.peer_port)
+
+
+cdef const char* protocol_name(uint8_t protocol, uint8_t version_minor) noexcept nogil:
+    if protocol == PROTOCOL_HTTP2:
+        return HTTP2_NAME
+    if protocol == PROTOCOL_TCP:
+        return TCP_NAME
+    if protocol != PROTOCOL_HTTP1:
+        return EMPTY
+    return HTTP11_NAME if version_minor else HTTP10_NAME
+
+
+cdef const char* identity_of(const tls_t* tls) noexcept nogil:
+    cdef int part
+    if tls.identity_text == NULL:
+        return EMPTY
+    for part in range(IDENTITY_PARTS):
+        if tls.identity_len[part]:
+            return tls.identity_text + tls.identity_at[part]
+    return EMPTY
+
+
+cdef void describe_protocols(exchange_t* exchange, access_record_t* record) noexcept nogil:
+    cdef const tls_t* tls = exchange.downstream.tls
+    cdef grpc_path_t path
+    record.protocol = EMPTY
+    if exchange.request.text != NULL or exchange.flags & EXCHANGE_TCP:
+        record.protocol = protocol_name(exchange.downstream.protocol, exchange.request.version_minor)
+    # HTTP/1.1 goes without saying.
+    record.upstream_protocol = EMPTY
+    if exchange.upstream_protocol != PROTOCOL_HTTP1 or exchange.downstream.protocol != PROTOCOL_HTTP1:
+        record.upstream_protocol = protocol_name(exchange.upstream_protocol, 1)
+    record.tls = EMPTY
+    record.identity = EMPTY
+    if tls != NULL:
+        record.tls = TLS13_NAME if tls.version == 3 else TLS12_NAME
+        record.identity = identity_of(tls)
+    record.grpc_status = EMPTY
+    record.grpc_service_len = 0
+    record.grpc_method_len = 0
+    if not exchange.flags & EXCHANGE_GRPC:
+        return
+    record.grpc_status = grpc_status_name(exchange.grpc_status)
+    if grpc_split_path(exchange.request.text + exchange.request.path_off, exchange.request.path_len, &path):
+        record.grpc_service = path.service
+        record.grpc_service_len = <uint32_t>path.service_len
+        record.grpc_method = path.method
+        record.grpc_method_len = <uint32_t>path.method_len
 
 
 cdef void append_line(exchange_t* exchange, uint64_t duration_us, uint64_t upstream_us) noexcept nogil:
@@ -81,7 +162,7 @@ cdef void append_line(exchange_t* exchange, uint64_t duration_us, uint64_t upstr
     record.detail = exchange.detail
     record.status = exchange.status
     record.retries = exchange.retries
-    record.response_version_minor = exchange.request.version_minor
+    describe_protocols(exchange, &record)
     length = access_format(
         exchange.tables.log_format, &record, worker.log + worker.log_len, LOG_ROOM_BYTES - worker.log_len
     )

@@ -3,6 +3,17 @@
 from libc.stdint cimport uint32_t, uint64_t
 from fastmesh._core.live cimport buffer_t, worker_t
 
+cdef extern from *:
+    """
+    /* Under AddressSanitizer nothing is kept for reuse, so that it sees every use after the end. */
+    #ifdef __SANITIZE_ADDRESS__
+    #define FASTMESH_KEEPS_MEMORY 0
+    #else
+    #define FASTMESH_KEEPS_MEMORY 1
+    #endif
+    """
+    const bint KEEPS_MEMORY "FASTMESH_KEEPS_MEMORY"
+
 cdef inline char* buffer_data(buffer_t* buffer) noexcept nogil:
     return <char*>(buffer + 1)
 

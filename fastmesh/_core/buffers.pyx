@@ -39,7 +39,7 @@ cdef void buffer_give(worker_t* worker, buffer_t* buffer) noexcept nogil:
     cdef int size_class = buffer.size_class
     worker.stats.live[LIVE_BUFFER] -= 1
     worker.stats.buffer_bytes -= buffer.capacity
-    if worker.free_counts[size_class] >= KEPT[size_class]:
+    if not KEEPS_MEMORY or worker.free_counts[size_class] >= KEPT[size_class]:
         free(buffer)
         return
     buffer.next = worker.free_buffers[size_class]

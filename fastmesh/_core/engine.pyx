@@ -9,6 +9,7 @@ from libc.string cimport memset
 
 from fastmesh._core.accounting cimport LOG_ROOM_BYTES, log_flush
 from fastmesh._core.buffers cimport buffer_give, buffer_take, buffers_free_all
+from fastmesh._core.exchange cimport exchanges_free_all
 from fastmesh._core.headers cimport header_t
 from fastmesh._core.http1_client cimport HTTP1_CLIENT
 from fastmesh._core.http1_server cimport HTTP1_SERVER
@@ -45,6 +46,8 @@ from fastmesh._core.sockets cimport (
     timerfd_create,
 )
 from fastmesh._core.tables cimport Tables, tables_begin
+from fastmesh._core.tcp_client cimport TCP_CLIENT
+from fastmesh._core.tcp_server cimport TCP_SERVER
 from fastmesh._core.timer_wheel cimport wheel_init, wheel_set
 
 cimport cython
@@ -85,6 +88,8 @@ cdef class Engine:
         w.http1_client = &HTTP1_CLIENT
         w.http2_server = &HTTP2_SERVER
         w.http2_client = &HTTP2_CLIENT
+        w.tcp_server = &TCP_SERVER
+        w.tcp_client = &TCP_CLIENT
         w.endpoints = <endpoint_t**>calloc(SHARED_ENDPOINTS_MAX, sizeof(endpoint_t*))
         w.scratch_headers = <header_t*>malloc(SCRATCH_HEADERS * sizeof(header_t))
         w.scratch_text = <char*>malloc(SCRATCH_BYTES)
@@ -126,6 +131,7 @@ cdef class Engine:
         free(self.worker.scratch_headers)
         free(self.worker.scratch_text)
         free(self.worker.log)
+        free(self.worker.records)
         free(self.worker.endpoints)     # tables that were begun and never installed used them until now
 
     def fileno(self):
@@ -146,9 +152,9 @@ cdef class Engine:
 
     # ---- tables
 
-    def begin(self, snapshot):
+    def begin(self, snapshot, credentials=None):
         self.check_open()
-        return tables_begin(self, &self.worker, snapshot)
+        return tables_begin(self, &self.worker, snapshot, credentials)
 
     def install(self, Tables tables):
         self.check_open()
@@ -281,6 +287,7 @@ cdef class Engine:
         w.scratch = NULL
         http2_streams_free_all(w)
         buffers_free_all(w)
+        exchanges_free_all(w)
         close(w.epoll_fd)
         close(w.timer_fd)
         w.epoll_fd = w.timer_fd = -1

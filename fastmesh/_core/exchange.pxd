@@ -14,7 +14,7 @@ What a codec may call, and when:
 
 from libc.stdint cimport uint8_t, uint64_t
 from fastmesh._core.headers cimport head_t
-from fastmesh._core.live cimport connection_t, exchange_t, route_entry_t, timer_t
+from fastmesh._core.live cimport connection_t, exchange_t, route_entry_t, timer_t, worker_t
 
 # NULL: no memory, or the connection's listener is configured no more. The codec notes itself where it finds it again.
 cdef exchange_t* exchange_new(connection_t* downstream) noexcept nogil
@@ -46,3 +46,5 @@ cdef bint exchange_is_tunnel_answer(exchange_t* exchange, const head_t* head) no
 cdef void exchange_upstream_drained(exchange_t* exchange) noexcept nogil
 
 cdef void exchange_on_timer(exchange_t* exchange) noexcept nogil
+# Free the memory kept for reuse.
+cdef void exchanges_free_all(worker_t* worker) noexcept nogil

@@ -7,8 +7,14 @@ from libc.string cimport memcpy, memset, strerror
 
 from fastmesh._core.accounting cimport account_exchange
 from fastmesh._core.balancer cimport choice_t, load_observe, load_t, subset_panics, subset_pick, subset_t
-from fastmesh._core.buffers cimport buffer_data, buffer_give, buffer_room, buffer_take
+from fastmesh._core.buffers cimport KEEPS_MEMORY, buffer_data, buffer_give, buffer_room, buffer_take
 from fastmesh._core.connection cimport connection_has_progressed
+from fastmesh._core.exchange_grpc cimport (
+    append_grpc_status,
+    note_grpc_status,
+    pass_on_deadline,
+    recognise_grpc,
+)
 from fastmesh._core.forwarding cimport FORWARDING_ROOM_FIELDS, forward_request_room
 from fastmesh._core.headers cimport (
     FRAMING_CHUNKED,
@@ -28,6 +34,7 @@ from fastmesh._core.live cimport (
     EXCHANGE_BAD,
     EXCHANGE_BODY_SENT,
     EXCHANGE_COUNTED,
+    EXCHANGE_GRPC,
     EXCHANGE_HEAD_SENT,
     EXCHANGE_NOT_REPLAYABLE,
     EXCHANGE_ON_REUSED,
@@ -68,6 +75,7 @@ from fastmesh._core.reason cimport (
     REASON_POOL_EXHAUSTED,
     REASON_REQUEST_TIMEOUT,
     REASON_UPSTREAM_STALLED,
+    REASON_UPSTREAM_TLS,
 )
 from fastmesh._core.request_key cimport request_key_hash
 from fastmesh._core.stage_filter cimport filter_at_listener, filter_request, filter_tcp, find_client
@@ -77,9 +85,37 @@ from fastmesh._core.timer_wheel cimport wheel_cancel, wheel_set
 cdef enum:
     CONNECT_TRIES = 2                   # of different endpoints, when connecting fails
     RETRIES_MAX = 3                     # in all
+    CERTIFICATE_FIELD_BYTES = 32        # of X-Forwarded-Client-Cert, besides its value
+    KEPT_MAX = 4096                     # exchanges whose memory is kept for reuse: less than 2 MiB
+    DEADLINE_SLACK_NS = 10000000
+    CALL_END_BYTES = 1024               # of the trailers that end a call that failed
+    CALL_END_FIELDS = 4
     REPLAY_MAX_BYTES = 65536            # of a request body, kept for a second try
 
 # ---- birth
+
+
+cdef exchange_t* take_memory(worker_t* worker) noexcept nogil:
+    cdef exchange_t* exchange = worker.free_exchanges
+    if exchange == NULL:
+        return <exchange_t*>malloc(sizeof(exchange_t))
+    worker.free_exchanges = <exchange_t*>exchange.worker
+    worker.free_exchange_count -= 1
+    return exchange
+
+
+cdef void give_memory(worker_t* worker, exchange_t* exchange) noexcept nogil:
+    if not KEEPS_MEMORY or worker.free_exchange_count >= KEPT_MAX:
+        free(exchange)
+        return
+    exchange.worker = <worker_t*>worker.free_exchanges
+    worker.free_exchanges = exchange
+    worker.free_exchange_count += 1
+
+
+cdef void exchanges_free_all(worker_t* worker) noexcept nogil:
+    while worker.free_exchanges != NULL:
+        free(take_memory(worker))
 
 
 cdef exchange_t* exchange_new(connection_t* downstream) noexcept nogil:
@@ -87,7 +123,7 @@ cdef exchange_t* exchange_new(connection_t* downstream) noexcept nogil:
     cdef exchange_t* exchange
     if downstream.listener.entry == NULL:
         return NULL                     # its listener is configured no more: nothing says how to serve it
-    exchange = <exchange_t*>malloc(sizeof(exchange_t))    # calloc passes glibc's thread cache by
+    exchange = take_memory(worker)
     if exchange == NULL:
         return NULL
     memset(exchange, 0, sizeof(exchange_t))
@@ -111,6 +147,8 @@ cdef int exchange_set_request(exchange_t* exchange, const head_t* head) noexcept
     """Table first, then the text, in one buffer: it lives as long as the exchange, for a second try and for the log."""
     cdef size_t capacity = head.count + FORWARDING_ROOM_FIELDS
     cdef size_t text_cap = head.text_len + forward_request_room(head)
+    if exchange.downstream.tls != NULL:
+        text_cap += CERTIFICATE_FIELD_BYTES + exchange.downstream.tls.forwarded_len
     exchange.block = buffer_take(exchange.worker, capacity * sizeof(header_t) + text_cap)
     if exchange.block == NULL:
         return -1
@@ -139,6 +177,7 @@ cdef void exchange_begin(exchange_t* exchange) noexcept nogil:
     cdef bint is_routed
     if not has_body(exchange):
         exchange.flags |= EXCHANGE_REQUEST_COMPLETE
+    recognise_grpc(exchange)
     find_client(exchange)
     is_routed = find_route(exchange)
     reason = filter_at_listener(exchange)
@@ -241,8 +280,8 @@ cdef void attempt(exchange_t* exchange, const load_t* avoid, bint only_new) noex
         service.stats.panics += 1
     set_endpoint(exchange, <endpoint_t*>load)
     exchange.upstream = pool_take(
-        worker, exchange.endpoint, service, client_codec(exchange), not can_send_twice(exchange), only_new,
-        &result, &error
+        worker, exchange.endpoint, service, client_codec(exchange), exchange.downstream, not can_send_twice(exchange),
+        only_new, &result, &error
     )
     if exchange.upstream == NULL:
         if result == POOL_EXHAUSTED:
@@ -271,6 +310,9 @@ cdef void exchange_connected(exchange_t* exchange) noexcept nogil:
     exchange.activity_ms = exchange.worker.now_ms
     if is_end:
         exchange.flags |= EXCHANGE_REQUEST_SENT
+    if exchange.deadline_ns and not pass_on_deadline(exchange):
+        fail(exchange, REASON_OVERLOADED, b"no room for the deadline")
+        return
     exchange.upstream.client.head(exchange, is_end)
     if is_end:
         return
@@ -364,6 +406,8 @@ cdef void exchange_response_head(exchange_t* exchange, head_t* head) noexcept no
     exchange.flags |= EXCHANGE_RESPONSE_STARTED
     exchange.status = head.status
     exchange.answered_ns = exchange.worker.now_ns
+    if exchange.flags & EXCHANGE_GRPC and head.framing == FRAMING_NONE:
+        note_grpc_status(exchange, head)            # trailers only
     failed = head.status >= 500 or head.status == 429
     load_observe(&exchange.endpoint.load, exchange.answered_ns - exchange.sent_ns, failed, exchange.worker.now_ns)
     if head.status >= 500:
@@ -385,6 +429,8 @@ cdef void exchange_response_body(exchange_t* exchange, const char* data, size_t 
 
 cdef void exchange_response_end(exchange_t* exchange, head_t* trailers) noexcept nogil:
     exchange.flags |= EXCHANGE_RESPONSE_COMPLETE
+    if trailers != NULL and exchange.flags & EXCHANGE_GRPC:
+        note_grpc_status(exchange, trailers)
     exchange.downstream.server.end(exchange, trailers)
     if exchange.flags & EXCHANGE_TUNNEL:
         end_tunnel(exchange)
@@ -426,7 +472,7 @@ cdef bint may_try_again(exchange_t* exchange, uint8_t reason, uint8_t proof) noe
         return False
     if exchange.flags & EXCHANGE_BODY_SENT and exchange.flags & EXCHANGE_NOT_REPLAYABLE:
         return False
-    if reason == REASON_CONNECT_FAILED or reason == REASON_CONNECT_TIMEOUT:
+    if reason == REASON_CONNECT_FAILED or reason == REASON_CONNECT_TIMEOUT or reason == REASON_UPSTREAM_TLS:
         exchange.connects_failed += 1
         return exchange.connects_failed < CONNECT_TRIES
     if exchange.retries >= RETRIES_MAX:
@@ -459,10 +505,18 @@ cdef void blame_endpoint(exchange_t* exchange) noexcept nogil:
     )
 
 
+cdef bint is_out_of_time(exchange_t* exchange) noexcept nogil:
+    """The endpoint knows the deadline too, and may be the first to give up."""
+    return exchange.deadline_ns and exchange.worker.now_ns + DEADLINE_SLACK_NS >= exchange.deadline_ns
+
+
 cdef void exchange_upstream_failed(
     exchange_t* exchange, uint8_t reason, const char* detail, uint8_t proof
 ) noexcept nogil:
     exchange.upstream = NULL
+    if is_out_of_time(exchange):
+        fail(exchange, REASON_DEADLINE_EXCEEDED, detail)
+        return
     if try_again(exchange, reason, proof):
         return
     blame_endpoint(exchange)
@@ -476,8 +530,25 @@ cdef void fail(exchange_t* exchange, uint8_t reason, const char* detail) noexcep
         return
     exchange.reason = reason
     exchange.detail = detail
-    exchange.downstream.server.abort(exchange)
+    if exchange.flags & EXCHANGE_GRPC and exchange.status == 200:
+        end_call(exchange)
+    else:
+        exchange.downstream.server.abort(exchange)
     finish(exchange)
+
+
+cdef void end_call(exchange_t* exchange) noexcept nogil:
+    """A call whose answer has begun still ends with a status that says why."""
+    cdef head_t trailers
+    cdef header_t[CALL_END_FIELDS] fields
+    cdef char[CALL_END_BYTES] text
+    memset(&trailers, 0, sizeof(trailers))
+    trailers.text = text
+    trailers.text_cap = CALL_END_BYTES
+    trailers.headers = fields
+    trailers.capacity = CALL_END_FIELDS
+    append_grpc_status(exchange, &trailers)
+    exchange.downstream.server.end(exchange, &trailers)
 
 
 cdef void answer(exchange_t* exchange, uint8_t reason, const char* detail) noexcept nogil:
@@ -495,7 +566,7 @@ cdef void answer(exchange_t* exchange, uint8_t reason, const char* detail) noexc
 
 
 cdef void exchange_downstream_gone(exchange_t* exchange) noexcept nogil:
-    if not exchange.flags & EXCHANGE_TUNNEL:
+    if not exchange.flags & EXCHANGE_TUNNEL or exchange.flags & EXCHANGE_TCP:   # other tunnels end like this
         exchange.reason = REASON_DOWNSTREAM_CLOSED
     finish(exchange)
 
@@ -599,4 +670,4 @@ cdef void finish(exchange_t* exchange) noexcept nogil:
         buffer_give(worker, exchange.replay)
     exchange.tables.references -= 1
     worker.stats.live[LIVE_EXCHANGE] -= 1
-    free(exchange)
+    give_memory(worker, exchange)

@@ -19,6 +19,7 @@ from fastmesh._core.headers cimport (
     HEADER_HTTP2_SETTINGS,
     HEADER_KEEP_ALIVE,
     HEADER_OTHER,
+    HEADER_PLAIN_NAME,
     HEADER_PROXY_AUTHENTICATE,
     HEADER_PROXY_AUTHORIZATION,
     HEADER_PROXY_CONNECTION,
@@ -27,6 +28,7 @@ from fastmesh._core.headers cimport (
     HEADER_TRANSFER_ENCODING,
     HEADER_UPGRADE,
     HEADER_VIA,
+    HEADER_X_FORWARDED_CLIENT_CERT,
     HEADER_X_FORWARDED_FOR,
     HEADER_X_FORWARDED_HOST,
     HEADER_X_FORWARDED_PROTO,
@@ -61,30 +63,35 @@ cdef struct sweep_t:                    # the fields that later steps decide abo
     uint16_t forwarded_fors
 
 
-cdef inline bint is_protected(uint8_t header_id) noexcept nogil:
-    return (
-        header_id == HEADER_HOST
-        or header_id == HEADER_CONTENT_LENGTH
-        or header_id == HEADER_TRANSFER_ENCODING
-        or header_id == HEADER_EXPECT
-        or header_id == HEADER_UPGRADE
-        or header_id == HEADER_X_FORWARDED_FOR
-        or header_id == HEADER_X_FORWARDED_PROTO
-        or header_id == HEADER_X_FORWARDED_HOST
-        or header_id == HEADER_X_REQUEST_ID
+# Sets of field ids, a bit each.
+cdef enum:
+    PROTECTED = (
+        1 << HEADER_HOST
+        | 1 << HEADER_CONTENT_LENGTH
+        | 1 << HEADER_TRANSFER_ENCODING
+        | 1 << HEADER_EXPECT
+        | 1 << HEADER_UPGRADE
+        | 1 << HEADER_X_FORWARDED_FOR
+        | 1 << HEADER_X_FORWARDED_PROTO
+        | 1 << HEADER_X_FORWARDED_HOST
+        | 1 << HEADER_X_REQUEST_ID
+        | 1 << HEADER_X_FORWARDED_CLIENT_CERT
     )
+    HOP_BY_HOP = (
+        1 << HEADER_CONNECTION
+        | 1 << HEADER_KEEP_ALIVE
+        | 1 << HEADER_TE
+        | 1 << HEADER_PROXY_CONNECTION
+        | 1 << HEADER_PROXY_AUTHENTICATE
+        | 1 << HEADER_PROXY_AUTHORIZATION
+        | 1 << HEADER_HTTP2_SETTINGS
+        | 1 << HEADER_X_FORWARDED_CLIENT_CERT   # what comes is not ours to believe
+    )
+    SWEPT = (PROTECTED | HOP_BY_HOP) & ~(1 << HEADER_HOST | 1 << HEADER_EXPECT)
 
 
-cdef inline bint is_hop_by_hop(uint8_t header_id) noexcept nogil:
-    return (
-        header_id == HEADER_CONNECTION
-        or header_id == HEADER_KEEP_ALIVE
-        or header_id == HEADER_TE
-        or header_id == HEADER_PROXY_CONNECTION
-        or header_id == HEADER_PROXY_AUTHENTICATE
-        or header_id == HEADER_PROXY_AUTHORIZATION
-        or header_id == HEADER_HTTP2_SETTINGS
-    )
+cdef inline bint is_in(uint32_t ids, uint8_t header_id) noexcept nogil:
+    return ids >> header_id & 1
 
 
 cdef void drop_named(head_t* head, const char* name, size_t length) noexcept nogil:
@@ -94,7 +101,7 @@ cdef void drop_named(head_t* head, const char* name, size_t length) noexcept nog
     cdef size_t same
     cdef uint16_t i
     if header_id != HEADER_OTHER:
-        if not is_protected(header_id):
+        if not is_in(PROTECTED | HOP_BY_HOP, header_id):   # hop-by-hop ones go in any case
             headers_drop(head, header_id)
         return
     for i in range(head.count):
@@ -114,6 +121,8 @@ cdef void drop_options(head_t* head, const header_t* connection) noexcept nogil:
     cdef const char* end = at + connection.value_len
     cdef const char* option
     cdef size_t length = 0
+    if connection.value_len == 10 and ascii_equal(at, b"keep-alive", 10):
+        return                          # names a hop-by-hop field only, as servers mostly do
     while True:
         option = ascii_next_element(&at, end, &length)
         if option == NULL:
@@ -128,6 +137,12 @@ cdef inline void keep_last(header_t** kept, header_t* header) noexcept nogil:
     kept[0] = header
 
 
+# A name that reads as one of ours where "_" counts as "-".
+cdef void drop_disguised(head_t* head, header_t* header) noexcept nogil:
+    if is_in(PROTECTED, header_identify_underscored(head.text + header.name_off, header.name_len)):
+        header.flags |= HEADER_DROPPED
+
+
 # Drop what no proxy passes on, and note what is to be decided.
 cdef void sweep(head_t* head, bint keep_upgrade, sweep_t* found) noexcept nogil:
     cdef header_t* header
@@ -137,9 +152,9 @@ cdef void sweep(head_t* head, bint keep_upgrade, sweep_t* found) noexcept nogil:
     for i in range(head.count):
         header = &head.headers[i]
         header_id = header.id
-        if header_id == HEADER_OTHER:
-            if is_protected(header_identify_underscored(head.text + header.name_off, header.name_len)):
-                header.flags |= HEADER_DROPPED
+        if not is_in(SWEPT, header_id):
+            if header_id == HEADER_OTHER and not header.flags & HEADER_PLAIN_NAME:
+                drop_disguised(head, header)
             continue
         if header.flags & HEADER_DROPPED:
             continue
@@ -156,7 +171,7 @@ cdef void sweep(head_t* head, bint keep_upgrade, sweep_t* found) noexcept nogil:
         elif header_id == HEADER_X_REQUEST_ID:
             keep_last(&found.request_id, header)
             found.request_ids += 1
-        elif is_hop_by_hop(header_id) or (header_id == HEADER_UPGRADE and not keep_upgrade):
+        elif is_in(HOP_BY_HOP, header_id) or (header_id == HEADER_UPGRADE and not keep_upgrade):
             if header_id == HEADER_CONNECTION:
                 drop_options(head, header)
             header.flags |= HEADER_DROPPED
@@ -288,6 +303,11 @@ cdef int forward_request(head_t* head, const forwarding_t* forwarding, const cha
         return -1
     if append_request_id(head, &found, request_id) < 0 or append_via(head, forwarding) < 0:
         return -1
+    if forwarding.certificate != NULL and headers_append(
+        head, HEADER_X_FORWARDED_CLIENT_CERT, b"x-forwarded-client-cert", 23,
+        forwarding.certificate, forwarding.certificate_len,
+    ) < 0:
+        return -1
     if head.flags & HEAD_UPGRADE:
         return headers_append(head, HEADER_CONNECTION, b"connection", 10, b"upgrade", 7)
     return 0
@@ -311,6 +331,8 @@ cdef int set_response_framing(
         drop(found.coding)
         return 0
     if head.framing == FRAMING_NONE:
+        if to_version_minor == 2:
+            return set_framing(head, found)         # END_STREAM tells it
         head.framing = FRAMING_LENGTH
         head.content_length = 0
     elif to_version_minor == 0 and head.framing == FRAMING_CHUNKED:
@@ -362,6 +384,8 @@ cdef forwarding_t forwarding_of(bytes client, bytes scheme, int trusted_hops, by
     forwarding.trusted_hops = <uint8_t>trusted_hops
     forwarding.via = NULL
     forwarding.via_len = 0
+    forwarding.certificate = NULL
+    forwarding.certificate_len = 0
     if via is not None:
         forwarding.via = via
         forwarding.via_len = <uint8_t>len(via)

@@ -134,9 +134,13 @@ cdef inline uint64_t siphash(
         sip_rounds(v, compress)
         v[0] ^= word
         data += 8
-    word = 0
-    memcpy(&word, data, length & 7)
-    last |= word
+    if length >= 8:
+        if length & 7:
+            last |= load_u64(data + (length & 7) - 8) >> (64 - 8 * (length & 7))
+    else:
+        word = 0
+        memcpy(&word, data, length)
+        last |= word
     v[3] ^= last
     sip_rounds(v, compress)
     v[0] ^= last

@@ -7,6 +7,7 @@ Ownership: whoever makes a head_t owns `text` and `headers`; these functions nev
 """
 
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
+from libc.string cimport memcpy
 
 cdef enum header_id_t:
     HEADER_OTHER = 0
@@ -33,9 +34,13 @@ cdef enum header_id_t:
     HEADER_CONTENT_TYPE
     HEADER_HTTP2_SETTINGS
     HEADER_MAX_FORWARDS
+    HEADER_X_FORWARDED_CLIENT_CERT
 
 cdef enum header_flag_t:
     HEADER_DROPPED = 1      # stays in the table, is not written
+    # What is known of a field's text, so that nobody need look again. Unset: not known.
+    HEADER_IS_LINE = 2      # stands there as it is written: name, ": ", value, CR LF
+    HEADER_PLAIN_NAME = 4   # the name holds letters, digits, "-", "." only
 
 cdef enum method_id_t:
     METHOD_OTHER = 0
@@ -70,6 +75,16 @@ cdef struct header_t:           # 16 bytes
     uint8_t id                  # header_id_t
     uint8_t flags               # header_flag_t
 
+cdef enum:                      # parts of an identity: snapshot.IdentityPart
+    IDENTITY_URI = 0
+    IDENTITY_DNS = 1
+    IDENTITY_SUBJECT = 2
+    IDENTITY_PARTS = 3
+
+cdef struct identity_t:         # who the sender of a head has proven to be
+    const char* parts[3]        # NULL: it has no such part
+    uint32_t lengths[3]
+
 cdef struct head_t:
     char* text
     header_t* headers
@@ -95,6 +110,26 @@ cdef struct head_t:
     uint32_t reason_off         # response: reason phrase
     uint32_t reason_len
     uint64_t content_length     # valid with FRAMING_LENGTH
+    const identity_t* identity  # borrowed while routes are matched; NULL: unknown
+
+# memcpy for what is mostly short: a few moves instead of a call.
+cdef inline void copy_short(char* out, const char* data, size_t length) noexcept nogil:
+    if length > 32:
+        memcpy(out, data, length)
+    elif length >= 16:
+        memcpy(out, data, 16)
+        memcpy(out + length - 16, data + length - 16, 16)
+    elif length >= 8:
+        memcpy(out, data, 8)
+        memcpy(out + length - 8, data + length - 8, 8)
+    elif length >= 4:
+        memcpy(out, data, 4)
+        memcpy(out + length - 4, data + length - 4, 4)
+    elif length:
+        out[0] = data[0]
+        out[length >> 1] = data[length >> 1]
+        out[length - 1] = data[length - 1]
+
 
 # The id of a known header name in any case, else HEADER_OTHER.
 cdef uint8_t header_identify(const char* name, size_t length) noexcept nogil
@@ -104,9 +139,31 @@ cdef uint8_t header_identify_underscored(const char* name, size_t length) noexce
 cdef header_t* headers_find(head_t* head, uint8_t header_id) noexcept nogil
 cdef header_t* headers_find_name(head_t* head, const char* lowered, size_t length) noexcept nogil
 # Append a field by copying name and value behind the text. -1 when there is no room (the head is then unchanged).
-cdef int headers_append(
+cdef inline int headers_append(
     head_t* head, uint8_t header_id, const char* name, size_t name_len, const char* value, size_t value_len
-) noexcept nogil
+) noexcept nogil:
+    cdef header_t* header
+    cdef char* at
+    cdef size_t line_len = name_len + value_len + 4
+    if head.count >= head.capacity or line_len > head.text_cap or head.text_len > head.text_cap - line_len:
+        return -1
+    header = &head.headers[head.count]
+    header.name_off = head.text_len
+    header.name_len = <uint16_t>name_len
+    header.value_off = <uint32_t>(head.text_len + name_len + 2)
+    header.value_len = <uint32_t>value_len
+    header.id = header_id
+    header.flags = HEADER_IS_LINE
+    at = head.text + head.text_len
+    memcpy(at, name, name_len)
+    memcpy(at + name_len, b": ", 2)
+    copy_short(at + name_len + 2, value, value_len)
+    memcpy(at + name_len + 2 + value_len, b"\r\n", 2)
+    head.text_len += <uint32_t>line_len
+    head.count += 1
+    return 0
+
+
 # The same in pieces, for a value that is put together: open, extend as often as needed, close. -1 when there is no
 # room; what was opened and not closed leaves no trace. An appended field stands as a line: "name: value" CR LF.
 cdef int headers_append_open(head_t* head, uint8_t header_id, const char* name, size_t name_len) noexcept nogil

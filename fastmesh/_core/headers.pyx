@@ -8,8 +8,8 @@ from fastmesh._core.ascii cimport ascii_equal, ascii_lower, ascii_skip_ows, asci
 from fastmesh._core.hashing cimport load_u32, load_u64
 
 cdef enum:
-    NAME_COUNT = 24             # HEADER_MAX_FORWARDS + 1
-    NAME_MAX_BYTES = 19
+    NAME_COUNT = 25             # HEADER_X_FORWARDED_CLIENT_CERT + 1
+    NAME_MAX_BYTES = 23
 
 cdef const char* NAME[NAME_COUNT]
 # The only id that a name of this length and first letter (its low five bits) can have.
@@ -49,6 +49,7 @@ know(HEADER_USER_AGENT, b"user-agent")
 know(HEADER_CONTENT_TYPE, b"content-type")
 know(HEADER_HTTP2_SETTINGS, b"http2-settings")
 know(HEADER_MAX_FORWARDS, b"max-forwards")
+know(HEADER_X_FORWARDED_CLIENT_CERT, b"x-forwarded-client-cert")
 
 
 cdef inline bint is_same_name(const char* name, const char* known, size_t length) noexcept nogil:
@@ -119,31 +120,6 @@ cdef void headers_drop(head_t* head, uint8_t header_id) noexcept nogil:
     for i in range(head.count):
         if head.headers[i].id == header_id:
             head.headers[i].flags |= HEADER_DROPPED
-
-
-cdef int headers_append(
-    head_t* head, uint8_t header_id, const char* name, size_t name_len, const char* value, size_t value_len
-) noexcept nogil:
-    cdef header_t* header
-    cdef char* at
-    cdef size_t line_len = name_len + value_len + 4
-    if head.count >= head.capacity or line_len > head.text_cap or head.text_len > head.text_cap - line_len:
-        return -1
-    header = &head.headers[head.count]
-    header.name_off = head.text_len
-    header.name_len = <uint16_t>name_len
-    header.value_off = <uint32_t>(head.text_len + name_len + 2)
-    header.value_len = <uint32_t>value_len
-    header.id = header_id
-    header.flags = 0
-    at = head.text + head.text_len
-    memcpy(at, name, name_len)
-    memcpy(at + name_len, b": ", 2)
-    memcpy(at + name_len + 2, value, value_len)
-    memcpy(at + name_len + 2 + value_len, b"\r\n", 2)
-    head.text_len += <uint32_t>line_len
-    head.count += 1
-    return 0
 
 
 cdef int headers_append_open(head_t* head, uint8_t header_id, const char* name, size_t name_len) noexcept nogil:

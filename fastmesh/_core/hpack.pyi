@@ -30,4 +30,4 @@ class Decoder:
         """What the last size update allowed."""
 
 def encode(fields: list[tuple[bytes, bytes]], sensitive: frozenset[bytes] = frozenset()) -> bytes:
-    """A block of these fields, names in lower case; those named in `sensitive` are never indexed. Raises MemoryError."""
+    """A block of these fields, names in lower case; those in `sensitive` are never indexed. Raises MemoryError."""

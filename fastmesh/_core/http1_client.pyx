@@ -55,6 +55,7 @@ from fastmesh._core.http1_writer cimport http1_head_bound, http1_write_request
 from fastmesh._core.live cimport (
     CONNECTION_CONNECTING,
     CONNECTION_OPEN,
+    CONNECTION_SECURING,
     EXCHANGE_REQUEST_SENT,
     EXCHANGE_TUNNEL,
     HTTP1_BODY_CHUNKED,
@@ -79,6 +80,7 @@ from fastmesh._core.reason cimport (
     REASON_CONNECT_TIMEOUT,
     REASON_UPSTREAM_MALFORMED,
     REASON_UPSTREAM_RESET,
+    REASON_UPSTREAM_TLS,
     REASON_UPSTREAM_TRUNCATED,
 )
 from fastmesh._core.websocket cimport websocket_accepts, websocket_add_key
@@ -94,6 +96,8 @@ LIMITS.head_max_bytes = 131072
 LIMITS.header_max_count = 500
 
 cdef const char* NO_RESPONSE = b"before the response"
+cdef const char* IN_TCP = b""
+cdef const char* IN_TLS = b"in the TLS handshake"
 cdef const char* PART_OF_HEAD = b"within the response head"
 
 # ---- output
@@ -387,6 +391,10 @@ cdef void on_broken(connection_t* connection, int error) noexcept nogil:
         exchange.destination.service.stats.connect_failures += 1
         connection.endpoint.stats.connect_failures += 1
         failed(connection, REASON_CONNECT_FAILED, strerror(error))
+    elif connection.state == CONNECTION_SECURING:
+        exchange.destination.service.stats.connect_failures += 1
+        connection.endpoint.stats.connect_failures += 1
+        failed(connection, REASON_UPSTREAM_TLS, connection.tls.detail)
     elif connection.http1.phase == HTTP1_TUNNEL or connection.http1.phase == HTTP1_COMPLETE:
         connection.exchange = NULL
         pool_discard(connection)
@@ -400,10 +408,10 @@ cdef void on_broken(connection_t* connection, int error) noexcept nogil:
 cdef void on_deadline(connection_t* connection) noexcept nogil:
     if connection.exchange == NULL:
         pool_discard(connection)        # rested too long
-    elif connection.state == CONNECTION_CONNECTING:
+    elif connection.state == CONNECTION_CONNECTING or connection.state == CONNECTION_SECURING:
         connection.exchange.destination.service.stats.connect_failures += 1
         connection.endpoint.stats.connect_failures += 1
-        failed(connection, REASON_CONNECT_TIMEOUT, b"")
+        failed(connection, REASON_CONNECT_TIMEOUT, IN_TCP if connection.state == CONNECTION_CONNECTING else IN_TLS)
 
 
 HTTP1_CLIENT.events.on_connected = on_connected

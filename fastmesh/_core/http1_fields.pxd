@@ -6,10 +6,6 @@ Used by http1_parser, which knows start lines and decides what follows from the 
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 from fastmesh._core.headers cimport head_t, header_t
 
-cdef enum http1_flaw_t:               # of the bytes of a head
-    HTTP1_FLAW_LINE_END = 1           # bare CR or LF, NUL
-    HTTP1_FLAW_CONTROL = 2
-
 cdef enum http1_seen_flag_t:
     HTTP1_SEEN_HOST = 1
     HTTP1_SEEN_LENGTH = 2
@@ -26,14 +22,11 @@ cdef struct http1_seen_t:             # what the fields of a head said
     uint16_t connection_options
     header_t host
 
-# http1_flaw_t of a whole head, in one pass of vector code.
-cdef uint8_t http1_find_flaws(const char* data, size_t length) noexcept nogil
-# A control character other than HTAB.
-cdef bint http1_has_control(const char* at, const char* end) noexcept nogil
+# A bare CR, a bare LF or a NUL. To be asked about a head that made no sense: they go before all other errors.
+cdef bint http1_has_bad_line_end(const char* data, size_t length) noexcept nogil
 # Sets head.content_length. HTTP1_OK or HTTP1_BAD_CONTENT_LENGTH.
 cdef int http1_read_content_length(head_t* head, const char* at, const char* end) noexcept nogil
-# The lines from `at` to the empty line, behind which is `end`, into head.headers. Every CR must have its LF (no
-# HTTP1_FLAW_LINE_END). Returns HTTP1_OK or an http1_error_t.
+# The lines from `at` to the empty line, behind which is `end`, into head.headers. Returns HTTP1_OK or an http1_error_t.
 cdef int http1_parse_fields(
-    head_t* head, const char* at, const char* end, uint16_t max_count, uint8_t flaws, http1_seen_t* seen
+    head_t* head, const char* at, const char* end, uint16_t max_count, http1_seen_t* seen
 ) noexcept nogil

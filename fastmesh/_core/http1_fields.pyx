@@ -1,15 +1,18 @@
-"""The field lines of a head: one pass over its bytes for flaws, one over its lines."""
+"""The field lines of a head, in one pass over their bytes."""
 
 from libc.stdint cimport INT64_MAX
-from libc.string cimport memchr
 
 from fastmesh._core.ascii cimport (
+    ASCII_COMMON,
     ASCII_DIGIT,
     ASCII_TOKEN,
     ascii_equal,
     ascii_is,
     ascii_next_element,
+    ascii_skip,
+    ascii_skip_common_block,
     ascii_skip_ows,
+    ascii_skip_text,
     ascii_trim_ows,
 )
 from fastmesh._core.headers cimport (
@@ -17,7 +20,9 @@ from fastmesh._core.headers cimport (
     HEADER_CONTENT_LENGTH,
     HEADER_EXPECT,
     HEADER_HOST,
+    HEADER_IS_LINE,
     HEADER_OTHER,
+    HEADER_PLAIN_NAME,
     HEADER_TRANSFER_ENCODING,
     HEADER_UPGRADE,
     header_identify,
@@ -38,66 +43,13 @@ cdef enum:
     LENGTH_DIGITS_MAX = 19      # of INT64_MAX
 
 
-cdef extern from *:
-    """
-    /* Bytes [1, length), 16 at a time: 1 where a CR has no LF or an LF no CR, 2 where there is a control character
-       other than HTAB, CR and LF. Where there is no SSE2, the loop is left to the compiler. */
-    #include <stdint.h>
-    #include <stddef.h>
-    static inline uint8_t flaws_of(const uint8_t* text, size_t from, size_t to) {
-        uint8_t line_end = 0, control = 0;
-        for (size_t i = from; i < to; i++) {
-            line_end |= (text[i - 1] == 13) ^ (text[i] == 10);
-            control |= ((text[i] < 32) & (text[i] != 9) & (text[i] != 10) & (text[i] != 13)) | (text[i] == 127);
-        }
-        return line_end | control << 1;
-    }
-    #ifdef __SSE2__
-    #include <emmintrin.h>
-    static inline uint8_t find_flaws(const uint8_t* text, size_t length) {
-        const __m128i tab = _mm_set1_epi8(9), lf = _mm_set1_epi8(10), cr = _mm_set1_epi8(13);
-        const __m128i last = _mm_set1_epi8(31), del = _mm_set1_epi8(127);
-        __m128i line_end = _mm_setzero_si128(), control = _mm_setzero_si128();
-        if (length < 17)
-            return flaws_of(text, 1, length);
-        for (size_t i = 1;; i += 16) {
-            if (i > length - 16)
-                i = length - 16;            /* the last block may overlap the one before */
-            __m128i now = _mm_loadu_si128((const __m128i*)(text + i));
-            __m128i before = _mm_loadu_si128((const __m128i*)(text + i - 1));
-            __m128i is_lf = _mm_cmpeq_epi8(now, lf);
-            __m128i is_white = _mm_or_si128(_mm_or_si128(is_lf, _mm_cmpeq_epi8(now, cr)), _mm_cmpeq_epi8(now, tab));
-            __m128i is_low = _mm_cmpeq_epi8(_mm_min_epu8(now, last), now);
-            line_end = _mm_or_si128(line_end, _mm_xor_si128(_mm_cmpeq_epi8(before, cr), is_lf));
-            control = _mm_or_si128(control, _mm_andnot_si128(is_white, is_low));
-            control = _mm_or_si128(control, _mm_cmpeq_epi8(now, del));
-            if (i == length - 16)
-                break;
-        }
-        return (_mm_movemask_epi8(line_end) != 0) | (_mm_movemask_epi8(control) != 0) << 1;
-    }
-    #else
-    #define find_flaws(text, length) flaws_of(text, 1, length)
-    #endif
-    """
-    uint8_t find_flaws_from_second "find_flaws" (const uint8_t* text, size_t length) noexcept nogil
-
-
-cdef uint8_t http1_find_flaws(const char* data, size_t length) noexcept nogil:
-    # One pass of vector code over a whole head, so that the fields need no look at each byte.
-    cdef uint8_t flaws = find_flaws_from_second(<const uint8_t*>data, length)
-    if data[0] == 10 or data[0] == 0:
-        flaws |= HTTP1_FLAW_LINE_END
-    if flaws & HTTP1_FLAW_CONTROL and memchr(data, 0, length) != NULL:
-        flaws |= HTTP1_FLAW_LINE_END
-    return flaws
-
-
-cdef bint http1_has_control(const char* at, const char* end) noexcept nogil:
-    while at < end:
-        if (<uint8_t>at[0] < 32 and at[0] != 9) or at[0] == 127:
+cdef bint http1_has_bad_line_end(const char* data, size_t length) noexcept nogil:
+    cdef char before = 0
+    cdef size_t i
+    for i in range(length):
+        if data[i] == 0 or (data[i] == 10) != (before == 13):
             return True
-        at += 1
+        before = data[i]
     return False
 
 
@@ -119,6 +71,10 @@ cdef int http1_read_content_length(head_t* head, const char* at, const char* end
 cdef int read_connection(http1_seen_t* seen, const char* at, const char* end) noexcept nogil:
     cdef const char* option
     cdef size_t length = 0
+    if end - at == 10 and seen.connection_options == 0 and ascii_equal(at, b"keep-alive", 10):
+        seen.connection_options = 1     # what servers mostly say
+        seen.flags |= HTTP1_SEEN_KEEP_ALIVE
+        return HTTP1_OK
     while True:
         option = ascii_next_element(&at, end, &length)
         if option == NULL:
@@ -174,41 +130,64 @@ cdef int read_known(head_t* head, http1_seen_t* seen, const header_t* header) no
     return HTTP1_OK
 
 
+# The value's first byte: most often behind the colon and one space.
+cdef inline const char* value_start(const char* colon, const char* end) noexcept nogil:
+    if colon[1] == 32 and <uint8_t>colon[2] > 32:
+        return colon + 2
+    return ascii_skip_ows(colon + 1, end)
+
+
 cdef int http1_parse_fields(
-    head_t* head, const char* at, const char* end, uint16_t max_count, uint8_t flaws, http1_seen_t* seen
+    head_t* head, const char* at, const char* end, uint16_t max_count, http1_seen_t* seen
 ) noexcept nogil:
-    # `end` is behind the empty line, and every CR in between has its LF: http1_find_flaws saw to it.
-    cdef header_t* header
+    # `end` is behind the empty line. No byte goes unseen: a name ends at its colon, a value at CR LF.
+    cdef const char* text = head.text
+    cdef header_t* header = head.headers + head.count
+    cdef const header_t* last = head.headers + max_count
+    cdef const char* colon
+    cdef const char* value
     cdef const char* stop
+    cdef uint8_t known
+    cdef uint8_t header_id
     cdef int error
     while at[0] != 13:
-        if head.count >= max_count:
+        if header >= last:
             return HTTP1_TOO_MANY_HEADERS
-        header = &head.headers[head.count]
-        stop = at
-        while ascii_is(stop[0], ASCII_TOKEN):
-            stop += 1
-        if stop == at or stop[0] != 58 or stop - at > 65535:
+        known = HEADER_PLAIN_NAME
+        colon = ascii_skip_common_block(at, end)
+        if colon[0] != 58:
+            colon = ascii_skip(colon, end, ASCII_COMMON)
+            if colon[0] != 58:
+                known = 0
+                colon = ascii_skip(colon, end, ASCII_TOKEN)
+                if colon[0] != 58:
+                    return HTTP1_BAD_HEADER_NAME
+        if colon == at or colon - at > 65535:
             return HTTP1_BAD_HEADER_NAME
-        header.name_off = <uint32_t>(at - head.text)
-        header.name_len = <uint16_t>(stop - at)
-        header.id = header_identify(at, header.name_len)
-        header.flags = 0
-        at = ascii_skip_ows(stop + 1, end)
-        stop = <const char*>memchr(at, 13, end - at)
-        if flaws & HTTP1_FLAW_CONTROL and http1_has_control(at, stop):
+        value = value_start(colon, end)
+        stop = ascii_skip_text(value, end)
+        if stop[0] != 13:
             return HTTP1_BAD_HEADER_VALUE
-        header.value_off = <uint32_t>(at - head.text)
-        header.value_len = <uint32_t>(ascii_trim_ows(at, stop) - at)
+        if stop[1] != 10:
+            return HTTP1_BAD_LINE_END
+        header.name_off = <uint32_t>(at - text)
+        header.name_len = <uint16_t>(colon - at)
+        header.value_off = <uint32_t>(value - text)
+        header.value_len = <uint32_t>(ascii_trim_ows(value, stop) - value)
+        if value == colon + 2 and colon[1] == 32 and value + header.value_len == stop:
+            known |= HEADER_IS_LINE
+        header_id = header_identify(at, colon - at)
+        header.id = header_id
+        header.flags = known
         head.count += 1
-        if header.id != HEADER_OTHER:
+        if header_id != HEADER_OTHER:
             error = read_known(head, seen, header)
             if error < 0:
                 return error
+        header += 1
         at = stop + 2
     return HTTP1_OK if at + 2 == end else HTTP1_BAD_LINE_END
 
 
-def find_flaws(bytes data not None):
-    cdef uint8_t flaws = http1_find_flaws(data, len(data))
-    return (flaws & HTTP1_FLAW_LINE_END) != 0, (flaws & HTTP1_FLAW_CONTROL) != 0
+def has_bad_line_end(bytes data not None):
+    return http1_has_bad_line_end(data, len(data))

@@ -7,9 +7,11 @@ from fastmesh._core.ascii cimport (
     ASCII_TARGET,
     ASCII_TOKEN,
     ascii_equal,
+    ascii_find,
     ascii_is,
     ascii_is_ows,
     ascii_skip,
+    ascii_skip_text,
 )
 from fastmesh._core.headers cimport (
     FRAMING_CHUNKED,
@@ -37,8 +39,6 @@ from fastmesh._core.headers cimport (
     header_t,
 )
 from fastmesh._core.http1_fields cimport (
-    HTTP1_FLAW_CONTROL,
-    HTTP1_FLAW_LINE_END,
     HTTP1_SEEN_CLEARTEXT_HTTP2,
     HTTP1_SEEN_CLOSE,
     HTTP1_SEEN_CODING,
@@ -48,8 +48,7 @@ from fastmesh._core.http1_fields cimport (
     HTTP1_SEEN_LENGTH,
     HTTP1_SEEN_UPGRADE,
     HTTP1_SEEN_UPGRADE_OPTION,
-    http1_find_flaws,
-    http1_has_control,
+    http1_has_bad_line_end,
     http1_parse_fields,
     http1_seen_t,
 )
@@ -73,20 +72,46 @@ cdef inline uint8_t stops_in(const uint8_t* at, int count) noexcept nogil:
     return found
 
 
+cdef extern from *:
+    """
+    /* Behind the first LF CR LF, or NULL. Where there is no SSE2, a line at a time. */
+    #include <stdint.h>
+    #include <string.h>
+    #ifdef __SSE2__
+    #include <emmintrin.h>
+    #endif
+    static const char* find_empty_line(const char* at, const char* end) {
+    #ifdef __SSE2__
+        for (; end - at >= 16; at += 16) {
+            const __m128i bytes = _mm_loadu_si128((const __m128i*)at);
+            uint32_t found = (uint32_t)_mm_movemask_epi8(_mm_cmpeq_epi8(bytes, _mm_set1_epi8(10)));
+            for (; found; found &= found - 1) {
+                const char* line_end = at + __builtin_ctz(found);
+                if (end - line_end > 2 && line_end[1] == 13 && line_end[2] == 10)
+                    return line_end + 3;
+            }
+        }
+    #endif
+        while (end - at > 2 && (at = (const char*)memchr(at, 10, end - at - 2)) != NULL) {
+            if (at[1] == 13 && at[2] == 10)
+                return at + 3;
+            at++;
+        }
+        return NULL;
+    }
+    """
+    const char* find_empty_line(const char* at, const char* end) noexcept nogil
+
+
 cdef ssize_t find_whole_head(const char* data, size_t length, size_t line_max) noexcept nogil:
-    # The common case: all of a head is here, within the limits, and its line ends look right. A line at a time, by the
-    # C library's vector code. 0: look closer. A CR or NUL within a line is left to http1_find_flaws.
-    cdef const char* at = data
-    cdef const char* end = data + length
-    cdef const char* line_end = <const char*>memchr(at, 10, length)
-    if line_end == NULL or <size_t>(line_end - at) >= line_max or line_end == at + 1:
+    # The common case: all of a head is here, within the limits. 0: look closer. What is wrong within its lines is left
+    # to the parse.
+    cdef const char* end = find_empty_line(data, data + length)
+    if end == NULL:
         return 0
-    while line_end != NULL and line_end > at and (line_end - 1)[0] == 13:
-        if line_end == at + 1:
-            return line_end + 1 - data
-        at = line_end + 1
-        line_end = <const char*>memchr(at, 10, end - at)
-    return 0
+    if <size_t>(end - data) > line_max and memchr(data, 10, line_max) == NULL:
+        return 0
+    return end - data
 
 
 cdef ssize_t http1_find_head_end(
@@ -152,6 +177,11 @@ cdef inline uint16_t count_max(const head_t* head, const http1_limits_t* limits)
     return limits.header_max_count if limits.header_max_count < head.capacity else head.capacity
 
 
+# Where a line ends is in doubt, whatever else was found: that goes first.
+cdef int worst_of(int error, const char* data, size_t length) noexcept nogil:
+    return HTTP1_BAD_LINE_END if http1_has_bad_line_end(data, length) else error
+
+
 cdef int read_version(head_t* head, const char* at) noexcept nogil:
     if memcmp(at, b"HTTP/", 5) or not ascii_is(at[5], ASCII_DIGIT) or at[6] != 46 or not ascii_is(at[7], ASCII_DIGIT):
         return HTTP1_BAD_VERSION
@@ -204,8 +234,10 @@ cdef uint8_t http1_identify_method(const char* name, size_t length) noexcept nog
 
 
 cdef int parse_request_line(head_t* head, const char* at, const char* end) noexcept nogil:
-    # `end` is the CR.
-    cdef const char* stop = ascii_skip(at, end, ASCII_TOKEN)
+    # `end` is the CR, at which every class stops: behind it is the rest of the head, which may be looked at.
+    cdef const char* head_end = head.text + head.text_len
+    cdef bint is_get = memcmp(at, b"GET ", 4) == 0
+    cdef const char* stop = at + 3 if is_get else ascii_skip(at, head_end, ASCII_TOKEN)
     cdef const char* target
     cdef int error
     if stop == at or stop - at > HTTP1_METHOD_MAX_BYTES:
@@ -214,9 +246,9 @@ cdef int parse_request_line(head_t* head, const char* at, const char* end) noexc
         return HTTP1_BAD_START_LINE if stop == end else HTTP1_BAD_METHOD
     head.method_off = <uint32_t>(at - head.text)
     head.method_len = <uint32_t>(stop - at)
-    head.method_id = http1_identify_method(at, head.method_len)
+    head.method_id = METHOD_GET if is_get else http1_identify_method(at, head.method_len)
     target = stop + 1
-    stop = ascii_skip(target, end, ASCII_TARGET)
+    stop = ascii_skip(target, head_end, ASCII_TARGET)
     if stop == end or stop == target:
         return HTTP1_BAD_START_LINE if stop == end or stop[0] == 32 else HTTP1_BAD_TARGET
     if stop[0] != 32:
@@ -257,32 +289,36 @@ cdef int finish_request(head_t* head, const http1_seen_t* seen) noexcept nogil:
     return HTTP1_OK
 
 
+cdef int read_request(head_t* head, const http1_limits_t* limits, http1_seen_t* seen) noexcept nogil:
+    cdef const char* end = head.text + head.text_len
+    cdef const char* line_end = ascii_find(head.text, end, 13)
+    cdef int error
+    if line_end[1] != 10:
+        return HTTP1_BAD_LINE_END
+    if line_end - head.text > <ssize_t>limits.start_line_max_bytes:
+        return HTTP1_START_LINE_TOO_LONG
+    error = parse_request_line(head, head.text, line_end)
+    if error == HTTP1_OK:
+        error = http1_parse_fields(head, line_end + 2, end, count_max(head, limits), seen)
+    return error if error < 0 else finish_request(head, seen)
+
+
 cdef int http1_parse_request(
     const char* data, size_t length, const http1_limits_t* limits, head_t* head
 ) noexcept nogil:
     cdef http1_seen_t seen
-    cdef const char* line_end
-    cdef uint8_t flaws
     cdef int error
     begin(data, length, head)
     memset(&seen, 0, sizeof(http1_seen_t))
     if not is_whole(data, length):
         return HTTP1_BAD_LINE_END
-    flaws = http1_find_flaws(data, length)
-    if flaws & HTTP1_FLAW_LINE_END:
-        return HTTP1_BAD_LINE_END
-    line_end = <const char*>memchr(data, 13, length)
-    if line_end - data > <ssize_t>limits.start_line_max_bytes:
-        return HTTP1_START_LINE_TOO_LONG
-    error = parse_request_line(head, data, line_end)
-    if error == HTTP1_OK:
-        error = http1_parse_fields(head, line_end + 2, data + length, count_max(head, limits), flaws, &seen)
-    return error if error < 0 else finish_request(head, &seen)
+    error = read_request(head, limits, &seen)
+    return error if error == HTTP1_OK else worst_of(error, data, length)
 
 
 # --- responses
 
-cdef int parse_status_line(head_t* head, const char* at, const char* end, uint8_t flaws) noexcept nogil:
+cdef int parse_status_line(head_t* head, const char* at, const char* end) noexcept nogil:
     cdef int error
     if end - at < VERSION_BYTES + 4 or at[VERSION_BYTES] != 32:
         return HTTP1_BAD_START_LINE
@@ -301,7 +337,7 @@ cdef int parse_status_line(head_t* head, const char* at, const char* end, uint8_
         if at[0] != 32:
             return HTTP1_BAD_STATUS
         at += 1
-    if flaws & HTTP1_FLAW_CONTROL and http1_has_control(at, end):
+    if ascii_skip_text(at, end) != end:
         return HTTP1_BAD_START_LINE
     head.reason_off = <uint32_t>(at - head.text)
     head.reason_len = <uint32_t>(end - at)
@@ -332,27 +368,33 @@ cdef int finish_response(head_t* head, const http1_seen_t* seen, uint8_t method_
     return HTTP1_OK
 
 
+cdef int read_response(
+    head_t* head, const http1_limits_t* limits, uint8_t method_id, http1_seen_t* seen
+) noexcept nogil:
+    cdef const char* end = head.text + head.text_len
+    cdef const char* line_end = ascii_find(head.text, end, 13)
+    cdef int error
+    if line_end[1] != 10:
+        return HTTP1_BAD_LINE_END
+    if line_end - head.text > <ssize_t>limits.start_line_max_bytes:
+        return HTTP1_START_LINE_TOO_LONG
+    error = parse_status_line(head, head.text, line_end)
+    if error == HTTP1_OK:
+        error = http1_parse_fields(head, line_end + 2, end, count_max(head, limits), seen)
+    return error if error < 0 else finish_response(head, seen, method_id)
+
+
 cdef int http1_parse_response(
     const char* data, size_t length, const http1_limits_t* limits, uint8_t method_id, head_t* head
 ) noexcept nogil:
     cdef http1_seen_t seen
-    cdef const char* line_end
-    cdef uint8_t flaws
     cdef int error
     begin(data, length, head)
     memset(&seen, 0, sizeof(http1_seen_t))
     if not is_whole(data, length):
         return HTTP1_BAD_LINE_END
-    flaws = http1_find_flaws(data, length)
-    if flaws & HTTP1_FLAW_LINE_END:
-        return HTTP1_BAD_LINE_END
-    line_end = <const char*>memchr(data, 13, length)
-    if line_end - data > <ssize_t>limits.start_line_max_bytes:
-        return HTTP1_START_LINE_TOO_LONG
-    error = parse_status_line(head, data, line_end, flaws)
-    if error == HTTP1_OK:
-        error = http1_parse_fields(head, line_end + 2, data + length, count_max(head, limits), flaws, &seen)
-    return error if error < 0 else finish_response(head, &seen, method_id)
+    error = read_response(head, limits, method_id, &seen)
+    return error if error == HTTP1_OK else worst_of(error, data, length)
 
 
 # --- trailers
@@ -391,17 +433,14 @@ cdef int http1_parse_trailers(
     const char* data, size_t length, const http1_limits_t* limits, head_t* head
 ) noexcept nogil:
     cdef http1_seen_t seen
-    cdef uint8_t flaws
     cdef int error
     begin(data, length, head)
     memset(&seen, 0, sizeof(http1_seen_t))
     if length < 2 or memcmp(data + length - 2, b"\r\n", 2) or (length > 2 and not is_whole(data, length)):
         return HTTP1_BAD_TRAILER
-    flaws = http1_find_flaws(data, length)
-    if flaws & HTTP1_FLAW_LINE_END:
-        return HTTP1_BAD_TRAILER
-    error = http1_parse_fields(head, data, data + length, count_max(head, limits), flaws, &seen)
+    error = http1_parse_fields(head, data, data + length, count_max(head, limits), &seen)
     if error < 0:
+        error = worst_of(error, data, length)
         return HTTP1_TOO_MANY_HEADERS if error == HTTP1_TOO_MANY_HEADERS else HTTP1_BAD_TRAILER
     http1_drop_forbidden_trailers(head)
     return HTTP1_OK

@@ -2,14 +2,14 @@
 
 from libc.stdint cimport uint16_t
 from libc.stdlib cimport free, malloc
-from libc.string cimport memcpy
 
 from fastmesh._core.headers cimport (
     HEAD_ASTERISK_FORM,
     HEADER_DROPPED,
     HEADER_HOST,
-    HEADER_OTHER,
+    HEADER_IS_LINE,
     Head,
+    copy_short,
     header_t,
 )
 
@@ -18,10 +18,11 @@ cdef enum:
     STATUS_LINE_EXTRA_BYTES = 15    # HTTP/1.1, two spaces, three digits, CR LF
     HOST_EXTRA_BYTES = 8            # "host: ", CR LF
     FIELD_EXTRA_BYTES = 4           # ": ", CR LF
+    NONE_LEFT_OUT = 255             # no field has this id
 
 
 cdef inline char* put(char* out, const char* piece, size_t length) noexcept nogil:
-    memcpy(out, piece, length)
+    copy_short(out, piece, length)
     return out + length
 
 
@@ -47,6 +48,8 @@ cdef inline uint32_t line_end(const head_t* head, const header_t* header) noexce
     cdef uint32_t colon = header.name_off + header.name_len
     cdef uint32_t end = header.value_off + header.value_len
     cdef const char* text = head.text
+    if header.flags & HEADER_IS_LINE:
+        return end + 2
     if header.value_off != colon + 2 or head.text_len < end + 2:
         return 0
     if text[colon] != 58 or text[colon + 1] != 32 or text[end] != 13 or text[end + 1] != 10:
@@ -61,30 +64,28 @@ cdef char* put_field(const head_t* head, const header_t* header, char* out) noex
     return put(out, b"\r\n", 2)
 
 
-# All fields but the dropped and those of `left_out` (HEADER_OTHER: none), then the empty line.
+# All fields but the dropped and those of `left_out`, then the empty line.
 cdef char* put_fields(const head_t* head, uint8_t left_out, char* out) noexcept nogil:
-    cdef const header_t* header
+    cdef const header_t* header = head.headers
+    cdef const header_t* last = header + head.count
+    cdef const char* text = head.text
     cdef uint32_t run_start = 0
     cdef uint32_t run_end = 0
     cdef uint32_t end
-    cdef uint16_t i
-    for i in range(head.count):
-        header = &head.headers[i]
-        if header.flags & HEADER_DROPPED or (header.id == left_out and left_out != HEADER_OTHER):
-            continue
-        end = line_end(head, header)
-        if end and header.name_off == run_end:
+    while header < last:
+        if not (header.flags & HEADER_DROPPED or header.id == left_out):
+            end = line_end(head, header)
+            if end == 0 or header.name_off != run_end:
+                if run_end > run_start:
+                    out = put(out, text + run_start, run_end - run_start)
+                run_start = header.name_off
+            if end == 0:
+                out = put_field(head, header, out)
+                run_start = 0
             run_end = end
-            continue
-        if run_end > run_start:
-            out = put(out, head.text + run_start, run_end - run_start)
-        run_start = header.name_off
-        run_end = end
-        if end == 0:
-            out = put_field(head, header, out)
-            run_start = 0
+        header += 1
     if run_end > run_start:
-        out = put(out, head.text + run_start, run_end - run_start)
+        out = put(out, text + run_start, run_end - run_start)
     return put(out, b"\r\n", 2)
 
 
@@ -113,7 +114,7 @@ cdef size_t http1_write_response(const head_t* head, char* out) noexcept nogil:
     at[3] = 32
     at = put(at + 4, head.text + head.reason_off, head.reason_len)
     at = put(at, b"\r\n", 2)
-    return put_fields(head, HEADER_OTHER, at) - out
+    return put_fields(head, NONE_LEFT_OUT, at) - out
 
 
 cdef size_t http1_write_chunk_head(uint64_t size, char* out) noexcept nogil:
@@ -139,7 +140,7 @@ cdef size_t http1_write_last_chunk(const head_t* trailers, char* out) noexcept n
     cdef char* at = put(out, b"0\r\n", 3)
     if trailers == NULL:
         return put(at, b"\r\n", 2) - out
-    return put_fields(trailers, HEADER_OTHER, at) - out
+    return put_fields(trailers, NONE_LEFT_OUT, at) - out
 
 
 ctypedef size_t (*write_t)(const head_t*, char*) noexcept nogil

@@ -61,6 +61,7 @@ from fastmesh._core.http2_streams cimport (
     http2_stream_any,
     http2_stream_begin,
     http2_stream_change,
+    http2_stream_find,
     http2_stream_new,
     http2_wait,
 )
@@ -343,10 +344,10 @@ cdef void on_ping_ack(http2_t* http2) noexcept nogil:
 
 
 cdef http2_stream_t* find_refused(const http2_t* http2, uint32_t last_stream_id) noexcept nogil:
-    cdef http2_stream_t* stream = http2.waiting
+    cdef http2_stream_t* stream
     cdef uint32_t i
-    cdef uint32_t _i
-    for _i in range(http2.stream_count if stream != NULL else 0):
+    stream = http2.waiting
+    for i in range(http2.stream_count if stream != NULL else 0):
         if stream.id == 0:
             return stream
         stream = stream.next_waiting
@@ -443,11 +444,14 @@ cdef void not_connected(connection_t* connection, uint8_t reason, const char* de
 
 
 cdef void on_broken(connection_t* connection, int error) noexcept nogil:
+    cdef const char* detail = ENDED
+    if error:
+        detail = strerror(error)
     if connection.state != CONNECTION_OPEN:
         not_connected(connection, REASON_CONNECT_FAILED, strerror(error))
         return
     pool_discard(connection)
-    fail_all(connection.http2, REASON_UPSTREAM_RESET, <const char*>strerror(error) if error else ENDED)
+    fail_all(connection.http2, REASON_UPSTREAM_RESET, detail)
 
 
 cdef void on_deadline(connection_t* connection) noexcept nogil:

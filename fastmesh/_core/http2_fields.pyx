@@ -143,13 +143,16 @@ cdef void reverse(char* at, char* end) noexcept nogil:
 
 cdef void join_cookie(head_t* head, header_t* cookie, const hpack_field_t* field) noexcept nogil:
     # The line at the end of the text becomes "; value", and changes places with what stands between it and the first
-    # cookie's value (RFC 9113 8.2.3). This never needs room.
+    # cookie's value (RFC 9113 8.2.3). This never needs room. Empty crumbs leave no trace.
     cdef char* line = head.text + head.text_len
     cdef uint32_t joint = cookie.value_off + cookie.value_len
-    cdef uint32_t length = field.value_len + 2
+    cdef uint32_t between = 2 if cookie.value_len else 0
+    cdef uint32_t length = between + field.value_len
     cdef uint16_t i
-    memcpy(line, b"; ", 2)
-    memmove(line + 2, line + COOKIE_LINE_BYTES, field.value_len)
+    if field.value_len == 0:
+        return
+    memcpy(line, b"; ", between)
+    memmove(line + between, line + COOKIE_LINE_BYTES, field.value_len)
     if line - (head.text + joint) == 2:
         memmove(head.text + joint, line, length)
         memcpy(head.text + joint + length, b"\r\n", 2)

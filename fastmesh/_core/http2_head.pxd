@@ -1,8 +1,8 @@
 """Heads as HTTP/2 carries them (RFC 9113 8.2, 8.3): header blocks into head_t.
 
 Sans-IO. A head_t that comes from here looks as if HTTP/1.1 had brought it: method, authority, path, query and target
-point into its text, `framing` is NONE, LENGTH or CHUNKED, :authority is a Host field, and an extended CONNECT (RFC 8441)
-is a GET with HEAD_UPGRADE and an "upgrade" field. So nothing behind the codec knows the difference.
+point into its text, `framing` is NONE, LENGTH or CHUNKED, :authority is a Host field, and an extended CONNECT (RFC
+8441) is a GET with HEAD_UPGRADE and an "upgrade" field. So nothing behind the codec knows the difference.
 """
 
 from libc.stdint cimport uint16_t

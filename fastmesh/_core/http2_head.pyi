@@ -1,7 +1,8 @@
-"""Heads from HTTP/2 header blocks (RFC 9113 8), for tests, benchmarks and fuzzing; the request path uses http2_head.pxd.
+"""Heads from HTTP/2 header blocks (RFC 9113 8), for tests, benchmarks and fuzzing.
 
-Limits are in bytes (`head_max` as SETTINGS_MAX_HEADER_LIST_SIZE counts), `header_max` in fields. Without `decoder`, the
-block is the first one of its connection.
+The request path uses http2_head.pxd. Limits are in bytes (`head_max` as
+SETTINGS_MAX_HEADER_LIST_SIZE counts), `header_max` in fields. Without `decoder`, the block is the first one of its
+connection.
 """
 
 from fastmesh._core.headers import Head

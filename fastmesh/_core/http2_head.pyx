@@ -19,6 +19,9 @@ from fastmesh._core.headers cimport (
     HEAD_UPGRADE,
     METHOD_CONNECT,
     METHOD_GET,
+    METHOD_PATCH,
+    METHOD_POST,
+    METHOD_PUT,
     METHOD_TRACE,
     Head,
     header_t,
@@ -162,10 +165,13 @@ cdef int set_request_framing(head_t* head, const http2_seen_t* seen, bint is_end
     if head.method_id == METHOD_CONNECT or head.flags & HEAD_UPGRADE:
         # What follows is no content, but the other protocol.
         return refuse(detail, b"CONNECT with content-length") if has_length else 0
-    if is_end:
-        return 0 if head.content_length == 0 else refuse(detail, b"content-length without content")
-    if head.method_id == METHOD_TRACE:
+    if head.method_id == METHOD_TRACE and (has_length or not is_end):
         return refuse(detail, b"TRACE with content")
+    if is_end:
+        # HTTP/1 says of a method that has content that there is none (RFC 9110 8.6).
+        if has_length or head.method_id == METHOD_POST or head.method_id == METHOD_PUT or head.method_id == METHOD_PATCH:
+            head.framing = FRAMING_LENGTH
+        return 0 if head.content_length == 0 else refuse(detail, b"content-length without content")
     head.framing = FRAMING_LENGTH if has_length else FRAMING_CHUNKED
     return 0
 

@@ -299,7 +299,7 @@ cdef void send_head_frame(http2_stream_t* stream, exchange_t* exchange, head_t* 
     memset(&forwarding, 0, sizeof(forwarding))
     forwarding.via = exchange.listener.via
     forwarding.via_len = exchange.listener.via_len
-    if forward_response(head, &forwarding, exchange.request.method_id, 1, True) < 0:
+    if forward_response(head, &forwarding, exchange.request.method_id, 2, True) < 0:
         return
     out = http2_block_room(stream.session, http2_response_bound(head))
     if out != NULL:

@@ -21,6 +21,7 @@ from fastmesh._core.hpack cimport hpack_decoder_t
 from fastmesh._core.http1_chunked cimport chunked_t
 from fastmesh._core.http1_parser cimport http1_limits_t
 from fastmesh._core.limiter cimport limit_t
+from fastmesh._core.networks cimport network_t
 from fastmesh._core.router cimport router_t
 from fastmesh._core.shared cimport (
     endpoint_stats_t,
@@ -156,13 +157,7 @@ cdef struct http1_t:                # the HTTP/1 codec's state of one connection
     uint8_t keep_alive              # may carry another exchange
     uint8_t in_message              # bytes of the message being read have come
 
-cdef enum:                          # parts of an identity: snapshot.IdentityPart
-    IDENTITY_URI = 0
-    IDENTITY_DNS = 1
-    IDENTITY_SUBJECT = 2
-    IDENTITY_PARTS = 3
-
-cdef enum tls_failure_t:            # why a handshake failed; index into listener_stats_t.tls_failures
+cdef enum:                          # tls_failure_t: why a handshake failed; index of listener_stats_t.tls_failures
     TLS_OK = 0
     TLS_TIMEOUT = 1                 # the peer stalled
     TLS_CLOSED = 2                  # the peer went away in the midst of it
@@ -174,15 +169,31 @@ cdef enum tls_failure_t:            # why a handshake failed; index into listene
 
 cdef struct tls_t:                  # TLS of one connection
     void* ssl                       # SSL, owned
-    buffer_t* unsent                # encrypted, and not yet taken by the socket
-    char* identity_text             # owned; the parts of the peer's verified identity, zero-terminated; NULL: none
+    void* received                  # BIO: records that came; owned by ssl
+    void* written                   # BIO: records to be sent; owned by ssl
+    buffer_t* unsent                # records that the socket has not taken yet; they count as output_bytes
+    char* identity_text             # owned; the parts of the peer's verified identity; NULL: none
     uint16_t[3] identity_at         # offsets into it
-    uint16_t[3] identity_len
+    uint16_t[3] identity_len        # 0: it has no such part
+    uint16_t forwarded_at           # and the value of X-Forwarded-Client-Cert
+    uint16_t forwarded_len
+    char* allowed_ids               # owned; upstream: as tls_service_t.spiffe_ids; NULL: any
+    uint32_t allowed_ids_len
+    uint32_t settings               # upstream: tls_service_t.settings
+    uint32_t received_most          # the most that was in a BIO at a time: memory that it keeps
+    uint32_t written_most
     uint8_t failure                 # tls_failure_t
-    uint8_t has_ended               # close_notify came
-    uint8_t was_resumed
     uint8_t version                 # 2, 3: TLS 1.2, 1.3
-    char[96] detail                 # what OpenSSL said of the failure
+    uint8_t is_ready                # the handshake is done
+    uint8_t has_heard               # the first bytes have come, and look like TLS
+    uint8_t wants_input             # the handshake goes on when something comes
+    uint8_t has_pending             # there is more to decrypt than there was room for
+    uint8_t has_ended               # close_notify came
+    uint8_t has_said_end            # close_notify was written
+    uint8_t is_broken               # a record made no sense
+    uint8_t was_resumed
+    uint8_t has_kept_session        # upstream: it is at the endpoint
+    char[96] detail                 # what was wrong with the handshake
 
 cdef enum:                          # http2_stream_state_t: RFC 9113 5.1, without the states that only server push needs
     HTTP2_IDLE = 0                  # no HEADERS yet; upstream: no id yet either
@@ -335,6 +346,7 @@ cdef struct connection_t:
     uint8_t lingers                 # FLUSHING: the peer may still be sending
     uint8_t is_draining             # no new exchanges
     uint8_t is_shared               # upstream: listed in endpoint.shared
+    uint8_t opening                 # downstream: opening_phase_t, until its codec is known
     int fd
     uint32_t read_bytes             # how much to ask for: grows while it comes, shrinks when the other side is slow
     worker_t* worker
@@ -353,6 +365,7 @@ cdef struct connection_t:
     timer_t timer
     uint64_t deadline_ms            # when events.on_deadline is due; 0: never. The timer may fire earlier
     buffer_t* input                 # received, not yet consumed
+    buffer_t* preamble              # upstream: sent as soon as it is connected, before TLS (a PROXY header); owned
     buffer_t* output_first          # to be sent
     buffer_t* output_last
     uint64_t output_bytes
@@ -362,7 +375,7 @@ cdef struct connection_t:
     listener_t* listener            # downstream
     endpoint_t* endpoint            # upstream
     uint32_t requests               # exchanges begun
-    uint64_t expires_ms             # not to be used for another exchange after; 0: never
+    uint64_t expires_ms             # not to be used for another exchange after; 0: never. While opening: its end
     uint64_t idle_since_ms
     uint16_t peer_port
     uint8_t peer_len
@@ -397,6 +410,7 @@ cdef struct endpoint_t:
     uint32_t streams_max            # HTTP/2: how many it takes at a time, as it said last
     uint8_t protocol                # PROTOCOL_AUTO: what ALPN chose last; PROTOCOL_HTTP: not known yet
     void* tls_session               # SSL_SESSION to resume, owned; NULL: none
+    uint32_t tls_settings           # tls_service_t.settings that it belongs to
     endpoint_stats_t* stats
     service_stats_t* service_stats
     char text[64]                   # "address:port"
@@ -427,14 +441,11 @@ cdef struct tls_listener_t:         # snapshot.ListenerTls
 
 cdef struct tls_service_t:          # snapshot.ServiceTls
     void* ssl_ctx
+    uint32_t settings               # a number for these very settings, in this process; never 0
     uint8_t verifies
-    const char* server_name         # "" : none
-    uint32_t spiffe_id_count
-    const char** spiffe_ids         # owned
-
-cdef struct network_t:              # a CIDR block; IPv4 as ::ffff:a.b.c.d
-    uint8_t[16] address
-    uint8_t prefix_bits
+    const char* server_name         # "": none
+    const char* spiffe_ids          # each with its terminating zero, one behind the other; "": the name counts
+    uint32_t spiffe_ids_len         # with the zeros; 0: none
 
 cdef struct tcp_route_t:            # snapshot.TcpRoute
     route_entry_t* route            # owned; listener_count 1
@@ -586,9 +597,12 @@ cdef struct worker_t:
     timer_t heartbeat
     buffer_t* scratch               # BUFFER_HUGE: where input is received
     header_t* scratch_headers
+    char* records                   # TLS_RECORDS_BYTES: encrypted, on their way in or out; NULL: no TLS yet
     char* scratch_text              # SCRATCH_TEXT_BYTES: heads that are decoded (HTTP/2)
     buffer_t* free_buffers[4]
     uint32_t free_counts[4]
+    exchange_t* free_exchanges      # kept for reuse, linked by `worker`
+    uint32_t free_exchange_count
     connection_t* connections
     connection_t* dirty             # with output to flush at the end of this event
     connection_t* dirty_late        # and at the end of the round (connection_t.flushes_late)

@@ -4,6 +4,7 @@ from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 from libc.stdio cimport snprintf
 from libc.string cimport memcpy, memset, strlen
 
+from fastmesh._core.exchange_grpc cimport append_grpc_status
 from fastmesh._core.forwarding cimport REQUEST_ID_BYTES
 from fastmesh._core.headers cimport (
     FRAMING_LENGTH,
@@ -20,6 +21,7 @@ from fastmesh._core.headers cimport (
     headers_append,
     headers_find,
 )
+from fastmesh._core.live cimport EXCHANGE_GRPC
 from fastmesh._core.reason cimport REASON_OVERLOADED, REASON_POOL_EXHAUSTED, reason_name, reason_status, reason_text
 from fastmesh._core.request_id cimport request_id_write
 
@@ -115,6 +117,32 @@ cdef int write_body(exchange_t* exchange, bint as_json, char* body) noexcept nog
     )
 
 
+cdef void send_grpc_answer(exchange_t* exchange) noexcept nogil:
+    """A head that stands for trailers too: the call's status, and the message that its client shows."""
+    cdef char[TEXT_MAX_BYTES] text
+    cdef header_t[FIELDS_MAX] fields
+    cdef head_t head
+    exchange.status = 200
+    start_head(exchange, &head, text, fields)
+    add(&head, HEADER_CONTENT_TYPE, b"content-type", b"application/grpc")
+    append_grpc_status(exchange, &head)
+    add(&head, HEADER_OTHER, b"x-fastmesh-reason", reason_name(exchange.reason))
+    add_request_id(exchange, &head)
+    exchange.downstream.server.head(exchange, &head, True)
+    exchange.downstream.server.end(exchange, NULL)
+
+
+cdef void start_head(exchange_t* exchange, head_t* head, char* text, header_t* fields) noexcept nogil:
+    memset(head, 0, sizeof(head_t))
+    head.text = text
+    head.text_cap = TEXT_MAX_BYTES
+    head.headers = fields
+    head.capacity = FIELDS_MAX
+    head.status = exchange.status
+    head.version_minor = 1
+    head.flags = HEAD_KEEP_ALIVE
+
+
 cdef void send_local_answer(exchange_t* exchange) noexcept nogil:
     cdef char[TEXT_MAX_BYTES] text
     cdef header_t[FIELDS_MAX] fields
@@ -123,17 +151,13 @@ cdef void send_local_answer(exchange_t* exchange) noexcept nogil:
     cdef head_t head
     cdef bint as_json = accepts_json(exchange)
     cdef int length
+    if exchange.flags & EXCHANGE_GRPC:
+        send_grpc_answer(exchange)
+        return
     exchange.status = <uint16_t>reason_status(exchange.reason)
     length = write_body(exchange, as_json, body)
-    memset(&head, 0, sizeof(head))
-    head.text = text
-    head.text_cap = TEXT_MAX_BYTES
-    head.headers = fields
-    head.capacity = FIELDS_MAX
-    head.status = exchange.status
+    start_head(exchange, &head, text, fields)
     set_phrase(&head)
-    head.version_minor = 1
-    head.flags = HEAD_KEEP_ALIVE
     head.framing = FRAMING_LENGTH
     head.content_length = <uint64_t>length
     add(&head, HEADER_CONTENT_TYPE, b"content-type", JSON_TYPE if as_json else TEXT_TYPE)

@@ -8,17 +8,18 @@ retry of a reset reused connection is for.
 Connections that carry several exchanges at a time are shared: the first that has room is taken, so that they stay few.
 """
 
-from libc.errno cimport EAGAIN, EINPROGRESS, errno
+from libc.errno cimport EAGAIN, EINPROGRESS, ENOMEM, errno
 from libc.stdio cimport snprintf
 from libc.stdlib cimport calloc, free
 from libc.string cimport strchr, strlen
 
-from fastmesh._core.connection cimport connection_close, connection_new, connection_set_deadline
+from fastmesh._core.connection cimport connection_close, connection_new, connection_set_deadline, connection_wake
 from fastmesh._core.hashing cimport IDENTITY_SEED, splitmix64, xxh64
 from fastmesh._core.live cimport (
     CONNECTION_CLOSED,
     CONNECTION_CONNECTING,
     CONNECTION_OPEN,
+    CONNECTION_SECURING,
     IO_BROKEN,
     IO_END,
     IO_PEER_SHUT,
@@ -28,7 +29,9 @@ from fastmesh._core.live cimport (
     LIVE_ENDPOINT,
     LIVE_UPSTREAM,
     http2_t,
+    PROTOCOL_TCP,
 )
+from fastmesh._core.proxy_out cimport proxy_out_prepare
 from fastmesh._core.shared cimport shared_endpoint
 from fastmesh._core.sockets cimport (
     AF_INET,
@@ -40,27 +43,16 @@ from fastmesh._core.sockets cimport (
     SOCK_STREAM,
     close,
     connect,
+    htons,
+    inet_pton,
     recv,
     sockaddr,
+    sockaddr_in,
+    sockaddr_in6,
     socket,
     socket_set_nodelay,
 )
-
-cdef extern from "<arpa/inet.h>" nogil:
-    cdef struct in_addr:
-        pass
-    cdef struct in6_addr:
-        pass
-    cdef struct sockaddr_in:
-        unsigned short sin_family
-        unsigned short sin_port
-        in_addr sin_addr
-    cdef struct sockaddr_in6:
-        unsigned short sin6_family
-        unsigned short sin6_port
-        in6_addr sin6_addr
-    int inet_pton(int family, const char* text, void* address)
-    unsigned short htons(unsigned short value)
+from fastmesh._core.tls cimport tls_connect, tls_forget_session
 
 cdef enum:
     STREAMS_ASSUMED = 100               # what RFC 9113 6.5.2 recommends to allow at least
@@ -115,6 +107,7 @@ cdef void endpoint_release(worker_t* worker, endpoint_t* endpoint) noexcept nogi
         if worker.endpoints[endpoint.load.endpoint_id] == endpoint:
             worker.endpoints[endpoint.load.endpoint_id] = NULL
         worker.stats.live[LIVE_ENDPOINT] -= 1
+        tls_forget_session(endpoint)
         free(endpoint)
 
 
@@ -185,7 +178,7 @@ cdef bint is_alive(connection_t* connection, bint ask) noexcept nogil:
 
 cdef void pool_share(connection_t* connection) noexcept nogil:
     cdef endpoint_t* endpoint = connection.endpoint
-    if connection.is_shared or endpoint.is_gone:
+    if connection.is_shared or connection.is_draining or endpoint.is_gone:
         return
     connection.is_shared = 1
     connection.prev_idle = NULL
@@ -253,6 +246,13 @@ cdef bint has_ended(connection_t* connection) noexcept nogil:
     return received == 0 or (received < 0 and errno != EAGAIN)
 
 
+cdef inline bint is_secured_as(const connection_t* connection, const service_entry_t* service) noexcept nogil:
+    """A reload may have changed how the service's connections are secured; those opened before are not used again."""
+    if connection.tls == NULL or service.tls == NULL:
+        return connection.tls == NULL and service.tls == NULL
+    return connection.tls.settings == service.tls.settings
+
+
 cdef connection_t* take_shared(
     worker_t* worker, endpoint_t* endpoint, const service_entry_t* service, bint must_be_sure
 ) noexcept nogil:
@@ -260,7 +260,7 @@ cdef connection_t* take_shared(
     cdef connection_t* next
     while connection != NULL:
         next = connection.next_idle
-        if is_worn(connection):
+        if is_worn(connection) or not is_secured_as(connection, service):
             pool_unshare(connection)    # its codec ends it: with its last exchange, or when the event is handled
             if connection.http2.stream_count == 0:
                 pool_discard(connection)
@@ -279,11 +279,15 @@ cdef connection_t* take_shared(
 # ---- taking and giving
 
 
-cdef connection_t* take_idle(worker_t* worker, endpoint_t* endpoint, bint must_be_sure) noexcept nogil:
+cdef connection_t* take_idle(
+    worker_t* worker, endpoint_t* endpoint, const service_entry_t* service, bint must_be_sure
+) noexcept nogil:
     cdef connection_t* connection
+    cdef bint ask
     while endpoint.idle != NULL:
         connection = endpoint.idle
-        if is_alive(connection, must_be_sure or worker.now_ms - connection.idle_since_ms > POOL_REST_MS):
+        ask = must_be_sure or worker.now_ms - connection.idle_since_ms > POOL_REST_MS
+        if is_secured_as(connection, service) and is_alive(connection, ask):
             unlink_idle(connection)
             connection.is_reused = 1
             return connection
@@ -292,7 +296,11 @@ cdef connection_t* take_idle(worker_t* worker, endpoint_t* endpoint, bint must_b
 
 
 cdef connection_t* open_new(
-    worker_t* worker, endpoint_t* endpoint, const client_codec_t* codec, int* error
+    worker_t* worker,
+    endpoint_t* endpoint,
+    const service_entry_t* service,
+    const client_codec_t* codec,
+    int* error,
 ) noexcept nogil:
     cdef connection_t* connection
     cdef int state = CONNECTION_OPEN
@@ -320,7 +328,22 @@ cdef connection_t* open_new(
     endpoint.open_count += 1
     endpoint.stats.connections += 1
     worker.stats.live[LIVE_UPSTREAM] += 1
+    if service.tls != NULL and not secure(connection, service):
+        error[0] = ENOMEM
+        pool_discard(connection)
+        return NULL
     return connection
+
+
+cdef inline bint is_kept(const service_entry_t* service, const client_codec_t* codec) noexcept nogil:
+    return service.proxy_protocol_version == 0 and codec.protocol != PROTOCOL_TCP
+
+
+cdef bint secure(connection_t* connection, const service_entry_t* service) noexcept nogil:
+    if connection.state == CONNECTION_OPEN:
+        connection.state = CONNECTION_SECURING
+        connection_wake(connection)
+    return tls_connect(connection, service) == 0
 
 
 cdef connection_t* pool_take(
@@ -328,19 +351,21 @@ cdef connection_t* pool_take(
     endpoint_t* endpoint,
     const service_entry_t* service,
     const client_codec_t* codec,
+    connection_t* downstream,
     bint must_be_sure,
     bint only_new,
     int* result,
     int* error,
 ) noexcept nogil:
-    cdef connection_t* connection = NULL
+    cdef connection_t* connection
     cdef uint64_t age
     result[0] = POOL_OK
-    if codec.multiplexes:
-        if not only_new:
-            connection = take_shared(worker, endpoint, service, must_be_sure)
-    elif not only_new:
-        connection = take_idle(worker, endpoint, must_be_sure)
+    if only_new or not is_kept(service, codec):
+        connection = NULL
+    elif codec.multiplexes:
+        connection = take_shared(worker, endpoint, service, must_be_sure)
+    else:
+        connection = take_idle(worker, endpoint, service, must_be_sure)
     if connection != NULL:
         service.stats.reuses += 1
         return connection
@@ -350,23 +375,34 @@ cdef connection_t* pool_take(
         else:
             result[0] = POOL_EXHAUSTED
             return NULL
-    connection = open_new(worker, endpoint, codec, error)
+    connection = open_new(worker, endpoint, service, codec, error)
     if connection == NULL:
         result[0] = POOL_FAILED
         return NULL
+    if service.proxy_protocol_version and proxy_out_prepare(connection, downstream, service.proxy_protocol_version) < 0:
+        error[0] = ENOMEM
+        pool_discard(connection)
+        result[0] = POOL_FAILED
+        return NULL
     service.stats.connects += 1
+    connection.is_draining = not is_kept(service, codec)
     if service.pool_age_max_ms:
         # Between 90% and 100% of the age, so that connections opened together do not end together.
         age = service.pool_age_max_ms - service.pool_age_max_ms // 10 * (splitmix64(&worker.random) & 1023) // 1024
         connection.expires_ms = worker.now_ms + age
-    if connection.state == CONNECTION_CONNECTING and service.connect_timeout_ms:
+    if connection.state != CONNECTION_OPEN and service.connect_timeout_ms:
         connection_set_deadline(connection, worker.now_ms + service.connect_timeout_ms)
     return connection
 
 
 cdef void pool_give(connection_t* connection, const service_entry_t* service) noexcept nogil:
     cdef worker_t* worker = connection.worker
-    if connection.endpoint.is_gone or worker.is_draining or not is_alive(connection, False):
+    if (
+        connection.endpoint.is_gone
+        or worker.is_draining
+        or connection.is_draining
+        or not is_alive(connection, False)
+    ):
         pool_discard(connection)
         return
     connection.idle_since_ms = worker.now_ms

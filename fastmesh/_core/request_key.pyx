@@ -1,7 +1,7 @@
 """The key by which a hash balancer chooses, or a rate limit counts: header, cookie, address of the client, path."""
 
 from fastmesh._core.hashing cimport keyed_hash, splitmix64, xxh64
-from fastmesh._core.headers cimport head_cookie, header_t, headers_find_name
+from fastmesh._core.headers cimport IDENTITY_PARTS, head_cookie, header_t, headers_find_name
 
 cdef enum key_source_t:                 # snapshot.KeySource
     KEY_NONE = 0
@@ -9,6 +9,19 @@ cdef enum key_source_t:                 # snapshot.KeySource
     KEY_COOKIE = 2
     KEY_SOURCE_ADDRESS = 3
     KEY_PATH = 4
+    KEY_CLIENT = 5
+
+
+cdef const char* find_identity(const tls_t* tls, size_t* length) noexcept nogil:
+    """URI, else DNS name, else subject."""
+    cdef int part
+    if tls == NULL or tls.identity_text == NULL:
+        return NULL
+    for part in range(IDENTITY_PARTS):
+        if tls.identity_len[part]:
+            length[0] = tls.identity_len[part]
+            return tls.identity_text + tls.identity_at[part]
+    return NULL
 
 
 cdef const char* find_value(exchange_t* exchange, const key_t* key, size_t* length) noexcept nogil:
@@ -28,6 +41,8 @@ cdef const char* find_value(exchange_t* exchange, const key_t* key, size_t* leng
             return exchange.request.text + exchange.client_off
         length[0] = exchange.downstream.peer_len
         return exchange.downstream.peer
+    if key.source == KEY_CLIENT:
+        return find_identity(exchange.downstream.tls, length)
     if key.source == KEY_PATH:
         length[0] = exchange.request.path_len
         return exchange.request.text + exchange.request.path_off

@@ -24,9 +24,11 @@ from fastmesh._core.live cimport (
     CONNECTION_CLOSED,
     CONNECTION_FLUSHING,
     CONNECTION_LINGERING,
+    CONNECTION_SECURING,
     IO_BROKEN,
     IO_PEER_SHUT,
     IO_READABLE,
+    IO_SHUT,
     IO_WRITABLE,
     SOURCE_CONNECTION,
     SOURCE_LISTENER,
@@ -79,10 +81,9 @@ cdef inline void note(connection_t* connection, uint32_t events) noexcept nogil:
         connection.io |= IO_WRITABLE
     if events & EPOLLRDHUP:
         connection.io |= IO_PEER_SHUT | IO_READABLE
-    if events & EPOLLHUP:
-        connection.io |= IO_PEER_SHUT | IO_READABLE     # both sides have ended; what came before may still be unread
-    if events & EPOLLERR:
+    if events & EPOLLERR or (events & EPOLLHUP and not connection.io & IO_SHUT):
         connection.io |= IO_BROKEN | IO_READABLE
+    # else: both sides have said FIN, and there may still be something to receive
 
 
 cdef inline void flush_dirty_late(worker_t* worker) noexcept nogil:
@@ -115,6 +116,7 @@ cdef void handle_events(worker_t* worker, epoll_event* events, int count) noexce
             flush_dirty(worker)
         elif source == SOURCE_LISTENER:
             listener_accept(<listener_t*>events[i].data.ptr)
+            flush_dirty(worker)
         else:
             read_timer(worker)
 
@@ -169,7 +171,10 @@ cdef void on_connection_timer(worker_t* worker, connection_t* connection) noexce
         wheel_set(&worker.wheel, &connection.timer.node, connection.deadline_ms)
         return
     connection.deadline_ms = 0
-    if connection.state == CONNECTION_FLUSHING or connection.state == CONNECTION_LINGERING:
+    if (
+        connection.state == CONNECTION_FLUSHING or connection.state == CONNECTION_LINGERING
+        or (connection.state == CONNECTION_SECURING and connection.is_downstream)
+    ):
         connection_on_deadline(connection)
     else:
         connection.events.on_deadline(connection)

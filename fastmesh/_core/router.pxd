@@ -12,7 +12,7 @@ cache lines however many siblings there are. The hash is keyed (a client picks t
 from libc.stdint cimport int32_t, uint8_t, uint16_t, uint32_t, uint64_t
 from fastmesh._core.arena cimport arena_t
 from fastmesh._core.hashing cimport sip_key_t
-from fastmesh._core.headers cimport head_t, header_t
+from fastmesh._core.headers cimport head_t, header_t, identity_t
 from fastmesh._core.router_values cimport text_t, value_test_t
 
 cdef enum:
@@ -29,9 +29,11 @@ cdef struct rule_t:             # what a route asks of a request beside host and
     uint16_t other_count
     uint16_t header_count
     uint16_t query_count
+    uint16_t client_count
     uint32_t pattern_length
     value_test_t* headers
     value_test_t* query
+    value_test_t* client
     text_t* other_methods       # those without an id
     void* pattern               # PATH_REGEX: borrowed from Router.patterns
     text_t literal              # PATH_REGEX: what every match begins with
@@ -82,7 +84,9 @@ cdef class Router:
     cdef bint finished
 
 cdef class RequestHead:
-    cdef head_t head            # borrows from `text`
+    cdef head_t head            # borrows from `text`, and `identity`
+    cdef identity_t identity
+    cdef list identity_texts
     cdef bytes text
     cdef header_t* fields       # owned
 

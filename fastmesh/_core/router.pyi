@@ -10,9 +10,18 @@ class RequestHead:
     """A request's head as the router sees it, made from text instead of bytes of HTTP."""
 
     def __init__(
-        self, method: str, authority: str, path: str, query: str = "", headers: Sequence[tuple[str, str]] = ()
+        self,
+        method: str,
+        authority: str,
+        path: str,
+        query: str = "",
+        headers: Sequence[tuple[str, str]] = (),
+        client: tuple[str | None, str | None, str | None] | None = None,
     ) -> None:
-        """`authority`: Host, maybe with a port. `query`: without "?". Headers: Latin-1, as RFC 9110 5.5 has them."""
+        """`authority`: Host, maybe with a port. `query`: without "?". Headers: Latin-1, as RFC 9110 5.5 has them.
+
+        `client`: the URI, the DNS name and the subject of its verified identity.
+        """
 
 @final
 class Router:
@@ -39,6 +48,7 @@ class Router:
         path: str,
         query: str = "",
         headers: Sequence[tuple[str, str]] = (),
+        client: tuple[str | None, str | None, str | None] | None = None,
     ) -> int:
         """The index of the route that takes the request, or -1. Raises ValueError when there is no such listener."""
 

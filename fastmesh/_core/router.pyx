@@ -6,6 +6,7 @@ from libc.stdint cimport UINT16_MAX, int64_t
 from libc.stdlib cimport calloc, free
 from libc.string cimport memchr, memcmp
 from fastmesh._core.arena cimport arena_take
+from fastmesh._core.ascii cimport ascii_lower_copy
 from fastmesh._core.hashing cimport keyed_hash
 from fastmesh._core.headers cimport (
     METHOD_CONNECT, METHOD_DELETE, METHOD_GET, METHOD_HEAD, METHOD_OPTIONS, METHOD_OTHER, METHOD_PATCH, METHOD_POST,
@@ -15,7 +16,9 @@ from fastmesh._core.regex cimport regex_fullmatch
 from fastmesh._core.router_tree cimport (
     no_slash_hash, segment_hash, tree_add_rule, tree_find, tree_free, tree_host, tree_live_nodes, tree_new, tree_path,
 )
-from fastmesh._core.router_values cimport header_test_passes, query_test_passes, text_copy, value_test_compile
+from fastmesh._core.router_values cimport (
+    header_test_passes, identity_test_compile, identity_test_passes, query_test_passes, text_copy, value_test_compile,
+)
 
 import os
 
@@ -30,8 +33,6 @@ cdef dict METHOD_IDS = {
 cdef uint32_t host_normalise(const char* authority, size_t length, char* out) noexcept nogil:
     cdef const char* end = NULL
     cdef uint32_t size
-    cdef uint32_t i
-    cdef char byte
     if length and authority[0] == c'[':
         end = <const char*>memchr(authority, c']', length)
         size = <uint32_t>(end + 1 - authority) if end != NULL else 0
@@ -42,9 +43,7 @@ cdef uint32_t host_normalise(const char* authority, size_t length, char* out) no
             size -= 1
     if size > HOST_MAX_BYTES:
         return 0
-    for i in range(size):
-        byte = authority[i]
-        out[i] = byte | 0x20 if c'A' <= byte <= c'Z' else byte
+    ascii_lower_copy(out, authority, size)
     return size
 
 
@@ -75,6 +74,9 @@ cdef bint rule_passes(const rule_t* rule, const head_t* head) noexcept nogil:
             return False
     for i in range(rule.query_count):
         if not query_test_passes(&rule.query[i], head):
+            return False
+    for i in range(rule.client_count):
+        if not identity_test_passes(&rule.client[i], head):
             return False
     # Last: it is the only test that takes the GIL.
     return rule.pattern == NULL or regex_fullmatch(rule.pattern, head.text + head.path_off, head.path_len)
@@ -213,6 +215,15 @@ cdef value_test_t* compile_tests(router_t* router, tuple sources, list patterns)
     return tests
 
 
+cdef int compile_client(router_t* router, rule_t* rule, tuple sources, list patterns) except -1:
+    cdef Py_ssize_t i
+    rule.client_count = <uint16_t>len(sources)
+    rule.client = <value_test_t*>take(router, <size_t>len(sources) * sizeof(value_test_t))
+    for i in range(len(sources)):
+        identity_test_compile(&rule.client[i], sources[i], &router.arena, patterns)
+    return 0
+
+
 cdef rule_t* compile_rule(router_t* router, object route, int32_t index, list patterns) except NULL:
     cdef rule_t* rule = <rule_t*>take(router, sizeof(rule_t))
     cdef object pattern
@@ -224,6 +235,7 @@ cdef rule_t* compile_rule(router_t* router, object route, int32_t index, list pa
     rule.query_count = <uint16_t>len(route.query)
     rule.headers = compile_tests(router, route.headers, patterns)
     rule.query = compile_tests(router, route.query, patterns)
+    compile_client(router, rule, route.client, patterns)
     if route.path_match == PATH_REGEX:
         pattern = regex.compile(route.path)
         patterns.append(pattern)
@@ -254,7 +266,7 @@ cdef int place_rule(router_t* router, host_t* host, uint8_t path_match, bytes pa
 
 @cython.final
 cdef class RequestHead:
-    def __cinit__(self, str method, str authority, str path, str query="", object headers=()):
+    def __cinit__(self, str method, str authority, str path, str query="", object headers=(), object client=None):
         cdef list parts = [method.encode(), authority.encode(), path.encode(), query.encode()]
         cdef uint32_t[4] offsets
         cdef uint32_t at = 0
@@ -280,6 +292,13 @@ cdef class RequestHead:
         self.head.text_len = at
         self.head.headers = self.fields
         self.head.count = self.head.capacity = <uint16_t>len(headers)
+        self.identity_texts = [None if part is None else part.encode() for part in client or ()]
+        for i, part in enumerate(self.identity_texts):
+            if part is not None:
+                self.identity.parts[i] = PyBytes_AS_STRING(part)
+                self.identity.lengths[i] = <uint32_t>len(part)
+        if client is not None:
+            self.head.identity = &self.identity
 
     def __dealloc__(self):
         free(self.fields)
@@ -322,8 +341,11 @@ cdef class Router:
         self.finished = True
         return True
 
-    def match(self, int64_t listener_index, str method, str authority, str path, str query="", object headers=()):
-        cdef RequestHead request = RequestHead(method, authority, path, query, headers)
+    def match(
+        self, int64_t listener_index, str method, str authority, str path, str query="", object headers=(),
+        object client=None,
+    ):
+        cdef RequestHead request = RequestHead(method, authority, path, query, headers, client)
         if not 0 <= listener_index < self.ptr.listener_count:
             raise ValueError(f"there is no listener {listener_index}")
         return router_match(self.ptr, <uint32_t>listener_index, &request.head)

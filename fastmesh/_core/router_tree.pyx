@@ -158,6 +158,8 @@ cdef bint stands_before(const rule_t* a, const rule_t* b) noexcept nogil:
         return a.pattern_length > b.pattern_length
     if (a.methods != 0) != (b.methods != 0):
         return a.methods != 0
+    if a.client_count != b.client_count:
+        return a.client_count > b.client_count
     if a.header_count != b.header_count:
         return a.header_count > b.header_count
     if a.query_count != b.query_count:

@@ -23,13 +23,18 @@ cdef struct value_test_t:
     text_t value
     void* pattern               # VALUE_REGEX: borrowed from Router.patterns
     uint8_t match               # value_match_t
+    uint8_t part                # of an identity: IDENTITY_URI ...
     bint negated
 
 # A field that stands several times counts as one, joined with ", " (RFC 9110 5.3). Dropped fields are not there.
 cdef bint header_test_passes(const value_test_t* test, const head_t* head) noexcept nogil
 # The first parameter of that name, decoded as application/x-www-form-urlencoded.
 cdef bint query_test_passes(const value_test_t* test, const head_t* head) noexcept nogil
+# A part of the sender's verified identity; without one, every part is absent.
+cdef bint identity_test_passes(const value_test_t* test, const head_t* head) noexcept nogil
 # Copy a Python str into the arena, as UTF-8.
 cdef int text_copy(text_t* target, str source, arena_t* arena) except -1
 # Compile snapshot.ValueTest; a regular expression is kept alive in `patterns`. Raises ValueError, MemoryError.
 cdef int value_test_compile(value_test_t* test, object source, arena_t* arena, list patterns) except -1
+# The same for a part of an identity, by its name.
+cdef int identity_test_compile(value_test_t* test, object source, arena_t* arena, list patterns) except -1

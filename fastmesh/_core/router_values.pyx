@@ -2,10 +2,12 @@
 
 from libc.string cimport memchr, memcmp, memcpy
 from fastmesh._core.arena cimport arena_take
-from fastmesh._core.headers cimport HEADER_DROPPED, header_t
+from fastmesh._core.headers cimport HEADER_DROPPED, IDENTITY_DNS, IDENTITY_SUBJECT, IDENTITY_URI, header_t
 from fastmesh._core.regex cimport regex_fullmatch
 
 from fastmesh._core import regex
+
+cdef dict IDENTITY_NAMES = {"uri": IDENTITY_URI, "dns": IDENTITY_DNS, "subject": IDENTITY_SUBJECT}
 
 
 cdef bint value_passes(const value_test_t* test, const char* value, size_t length) noexcept nogil:
@@ -141,6 +143,12 @@ cdef bint query_test_passes(const value_test_t* test, const head_t* head) noexce
     return value_passes(test, NULL, 0)
 
 
+cdef bint identity_test_passes(const value_test_t* test, const head_t* head) noexcept nogil:
+    if head.identity == NULL:
+        return value_passes(test, NULL, 0)
+    return value_passes(test, head.identity.parts[test.part], head.identity.lengths[test.part])
+
+
 cdef int text_copy(text_t* target, str source, arena_t* arena) except -1:
     cdef bytes encoded = source.encode()
     cdef char* copy = <char*>arena_take(arena, <size_t>len(encoded) + 1)
@@ -165,3 +173,10 @@ cdef int value_test_compile(value_test_t* test, object source, arena_t* arena, l
         patterns.append(pattern)
         test.pattern = <void*>pattern
     return 0
+
+
+cdef int identity_test_compile(value_test_t* test, object source, arena_t* arena, list patterns) except -1:
+    if source.name not in IDENTITY_NAMES:
+        raise ValueError(f"an identity has no part {source.name!r}")
+    test.part = IDENTITY_NAMES[source.name]
+    return value_test_compile(test, source, arena, patterns)

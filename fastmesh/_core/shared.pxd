@@ -50,8 +50,11 @@ cdef struct listener_stats_t:
     uint64_t accepted
     uint64_t refused                    # closed at once: the connection limit
     int64_t connections                 # gauge: open
-    uint64_t bytes_in
+    uint64_t bytes_in                   # on the wire: with TLS, encrypted
     uint64_t bytes_out
+    uint64_t handshakes                 # of TLS, that succeeded
+    uint64_t handshakes_resumed         # of those, with the session of an earlier connection
+    uint64_t tls_failures[7]            # by tls_failure_t
 
 cdef struct worker_stats_t:
     uint64_t pid
@@ -74,7 +77,9 @@ cdef enum:
     SHARED_SERIES_STRIDE = 320
     SHARED_SERVICE_STRIDE = 1600
     SHARED_ENDPOINT_STRIDE = 64
-    SHARED_LISTENER_STRIDE = 64
+    SHARED_LISTENER_STRIDE = 128
+    SHARED_GRPC_STRIDE = 320
+    SHARED_GRPC_ROWS = 1024
     SHARED_HEALTH_OFFSET = SHARED_PAGE_BYTES
     SHARED_LIMITER_OFFSET = SHARED_HEALTH_OFFSET + SHARED_ENDPOINTS_MAX
     SHARED_WORKERS_OFFSET = SHARED_LIMITER_OFFSET + SHARED_LIMITER_SLOTS * 16
@@ -83,7 +88,8 @@ cdef enum:
     SHARED_SERVICES_AT = SHARED_LISTENERS_AT + SHARED_LISTENERS_MAX * SHARED_LISTENER_STRIDE
     SHARED_SERIES_AT = SHARED_SERVICES_AT + SHARED_SERVICES_MAX * SHARED_SERVICE_STRIDE
     SHARED_ENDPOINTS_AT = SHARED_SERIES_AT + SHARED_SERIES_MAX * SHARED_SERIES_STRIDE
-    SHARED_AREA_BYTES = SHARED_ENDPOINTS_AT + SHARED_ENDPOINTS_MAX * SHARED_ENDPOINT_STRIDE
+    SHARED_GRPC_AT = SHARED_ENDPOINTS_AT + SHARED_ENDPOINTS_MAX * SHARED_ENDPOINT_STRIDE     # grpc_calls.pxd
+    SHARED_AREA_BYTES = SHARED_GRPC_AT + SHARED_GRPC_ROWS * SHARED_GRPC_STRIDE
 
 cdef struct shared_t:                   # one process's view of the region
     char* base

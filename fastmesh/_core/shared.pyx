@@ -78,7 +78,7 @@ cdef enum:
 cdef uint64_t MAGIC = 0x6873656D74736166   # "fastmesh"
 cdef area_t AREAS[KIND_COUNT]
 AREAS[KIND_WORKER] = area_t(0, SHARED_PAGE_BYTES, 1, WORKER_WORDS, WORKER_GAUGES, WORKER_WORDS)
-AREAS[KIND_LISTENER] = area_t(SHARED_LISTENERS_AT, SHARED_LISTENER_STRIDE, SHARED_LISTENERS_MAX, 5, 2, 3)
+AREAS[KIND_LISTENER] = area_t(SHARED_LISTENERS_AT, SHARED_LISTENER_STRIDE, SHARED_LISTENERS_MAX, 14, 2, 3)
 AREAS[KIND_SERVICE] = area_t(SHARED_SERVICES_AT, SHARED_SERVICE_STRIDE, SHARED_SERVICES_MAX, 200, 199, 200)
 AREAS[KIND_SERIES] = area_t(SHARED_SERIES_AT, SHARED_SERIES_STRIDE, SHARED_SERIES_MAX, 40, 40, 40)
 AREAS[KIND_ENDPOINT] = area_t(SHARED_ENDPOINTS_AT, SHARED_ENDPOINT_STRIDE, SHARED_ENDPOINTS_MAX, 7, 3, 7)
@@ -100,12 +100,12 @@ cdef uint64_t layout_hash() noexcept:
         sizeof(header_t), sizeof(series_stats_t), sizeof(service_stats_t), sizeof(endpoint_stats_t),
         sizeof(listener_stats_t), sizeof(worker_stats_t), sizeof(limiter_slot_t), HISTOGRAM_BUCKETS,
         SHARED_LIMITER_SLOTS, SHARED_WORKERS_OFFSET, SHARED_LISTENERS_AT, SHARED_SERVICES_AT, SHARED_SERIES_AT,
-        SHARED_ENDPOINTS_AT, SHARED_AREA_BYTES, SHARED_REASONS_MAX, SHARED_LIVE_KINDS,
+        SHARED_ENDPOINTS_AT, SHARED_GRPC_AT, SHARED_AREA_BYTES, SHARED_REASONS_MAX, SHARED_LIVE_KINDS,
     ]
     cdef uint64_t found = <uint64_t>0xCBF29CE484222325
     cdef uint64_t prime = <uint64_t>0x100000001B3
     cdef int place
-    for place in range(17):
+    for place in range(18):
         found = (found ^ sizes[place]) * prime
     return found
 

@@ -35,6 +35,9 @@ cdef class ListenerStats:
     cdef readonly int64_t connections
     cdef readonly uint64_t bytes_in
     cdef readonly uint64_t bytes_out
+    cdef readonly uint64_t handshakes
+    cdef readonly uint64_t handshakes_resumed
+    cdef readonly tuple tls_failures
 
 cdef class WorkerStats:
     cdef readonly uint32_t worker

@@ -72,6 +72,14 @@ class ListenerStats:
     def bytes_in(self) -> int: ...
     @property
     def bytes_out(self) -> int: ...
+    @property
+    def handshakes(self) -> int:
+        """TLS handshakes that succeeded."""
+    @property
+    def handshakes_resumed(self) -> int: ...
+    @property
+    def tls_failures(self) -> tuple[int, ...]:
+        """By cause, as in fastmesh._core.tls.FAILURES."""
 
 @final
 class WorkerStats:

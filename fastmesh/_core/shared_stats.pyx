@@ -7,6 +7,7 @@ cdef enum:
     STATUS_CLASSES = 6
     REASONS = 32
     LIVE_KINDS = 16
+    TLS_FAILURES = 7
     ATTACKS = 12
     UPSTREAM_AT = HISTOGRAM_BUCKETS + 1
     COUNTERS_AT = 2 * (HISTOGRAM_BUCKETS + 1)
@@ -84,6 +85,9 @@ cdef ListenerStats listener_stats(const uint64_t* words):
     stats.connections = <int64_t>words[2]
     stats.bytes_in = words[3]
     stats.bytes_out = words[4]
+    stats.handshakes = words[5]
+    stats.handshakes_resumed = words[6]
+    stats.tls_failures = counters(words + 7, TLS_FAILURES)
     return stats
 
 

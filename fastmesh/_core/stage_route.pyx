@@ -2,7 +2,8 @@
 
 from libc.stdint cimport int32_t, uint32_t
 
-from fastmesh._core.live cimport destination_t
+from fastmesh._core.headers cimport IDENTITY_PARTS, identity_t
+from fastmesh._core.live cimport destination_t, tls_t
 from fastmesh._core.router cimport router_match
 
 
@@ -23,8 +24,22 @@ cdef destination_t* choose_destination(route_entry_t* route) noexcept nogil:
     return best
 
 
+cdef void tell_identity(exchange_t* exchange, identity_t* identity) noexcept nogil:
+    cdef const tls_t* tls = exchange.downstream.tls
+    cdef int part
+    for part in range(IDENTITY_PARTS):
+        identity.lengths[part] = tls.identity_len[part]
+        identity.parts[part] = tls.identity_text + tls.identity_at[part] if tls.identity_len[part] else NULL
+    exchange.request.identity = identity
+
+
 cdef bint find_route(exchange_t* exchange) noexcept nogil:
-    cdef int32_t index = router_match(exchange.tables.router, exchange.listener.index, &exchange.request)
+    cdef int32_t index
+    cdef identity_t identity
+    if exchange.downstream.tls != NULL and exchange.downstream.tls.identity_text != NULL:
+        tell_identity(exchange, &identity)
+    index = router_match(exchange.tables.router, exchange.listener.index, &exchange.request)
+    exchange.request.identity = NULL
     return index >= 0 and use_route(exchange, &exchange.tables.routes[index])
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from fastmesh._core.shared import SharedMemory
-    from fastmesh.config import Problem
+    from fastmesh.config import CertificateFile, Problem
     from fastmesh.snapshot import Snapshot
 
 
@@ -81,6 +81,8 @@ class StateLike(Protocol):
     def snapshot(self) -> Snapshot | None: ...
     @property
     def sources(self) -> Mapping[str, str]: ...
+    @property
+    def certificates(self) -> Sequence[CertificateFile]: ...
     @property
     def problems(self) -> Sequence[Problem]: ...
     @property

@@ -88,7 +88,7 @@ def _line(problem: Problem) -> str:
             text = next((line for number, line in enumerate(file, 1) if number == problem.line), "").rstrip("\n")
     except OSError:
         return ""
-    if not text.strip() or len(text) > 200 or not text.isprintable():
+    if not text.strip() or len(text) > 200 or not text.isprintable() or "-----BEGIN" in text:  # keys are not shown
         return ""
     return f"{text}\n    {' ' * (problem.column - 1)}^"
 

@@ -31,6 +31,8 @@ STYLES = {
     "unchanged": "green",
     "starting": "yellow",
     "draining": "yellow",
+    "valid": "green",
+    "expires soon": "yellow",
 }
 
 Status = dict[str, Any]
@@ -143,6 +145,8 @@ def _render(before: Status, now: Status) -> Group:
     tables = [_listeners(now), _services(before, now), _workers(now)]
     if now["names"]:
         tables.append(_names(now))
+    if now["certificates"]:
+        tables.append(_certificates(now))
     return Group(_headline(now), *(part for table in tables for part in ("", table)), *_problems(now))
 
 
@@ -180,10 +184,12 @@ def _table(title: str, *columns: str) -> Table:
 
 
 def _listeners(now: Status) -> Table:
-    table = _table("Listeners", "name", "address", "state", "#open", "#accepted", "#refused", "source")
+    table = _table("Listeners", "name", "address", "protocol", "state", "#open", "#accepted", "#refused", "source")
     for each in now["listeners"][:ROWS_MAX]:
         counts = [str(each[key]) for key in ("connections", "accepted", "refused")]
-        table.add_row(_text(each["name"]), each["address"], _state(each["phase"]), *counts, _place(now, each["source"]))
+        spoken = each["protocol"] + {"none": "", "optional": ", TLS optional", "required": ", TLS"}[each["tls"]]
+        place = _place(now, each["source"])
+        table.add_row(_text(each["name"]), each["address"], spoken, _state(each["phase"]), *counts, place)
     return table
 
 
@@ -224,6 +230,22 @@ def _names(now: Status) -> Table:
     for each in now["names"][:ROWS_MAX]:
         age = "never resolved" if each["age_s"] is None else _span(each["age_s"])
         table.add_row(_text(each["name"]), " ".join(each["addresses"]) or "-", age, _text(each["error"]))
+    return table
+
+
+def _certificates(now: Status) -> Table:
+    table = _table("Certificates", "file", "state", "expires", "#left", "names", "used by")
+    soonest = sorted(now["certificates"], key=lambda each: str(each["not_after"]))
+    for each in soonest[:ROWS_MAX]:
+        names = " ".join(each["names"]) or ("CA" if each["kind"] == "ca" else "-")
+        left = -_age_s(each["not_after"])
+        shown = _span(left) if left > 0 else "-"
+        moment = f"{datetime.fromisoformat(each['not_after']):%Y-%m-%d %H:%M}"
+        table.add_row(
+            _text(each["name"]), _state(each["phase"]), moment, shown, _text(names), " ".join(each["used_by"])
+        )
+    if len(soonest) > ROWS_MAX:
+        table.caption = f"and {len(soonest) - ROWS_MAX} more: see --json"
     return table
 
 

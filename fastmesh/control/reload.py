@@ -34,15 +34,20 @@ class Reloader:
         self._state = state
         self._apply = apply
         self._cache = LoadCache()
+        self._named: dict[str, None] = {}  # files that the directory names, now or in the version in force
         self._one_at_a_time = asyncio.Lock()
 
     async def follow(self) -> None:
         """Reload at every change. Runs until cancelled."""
-        async for _ in changes(self._directory):
+        async for _ in changes(self._directory, self.named_files):
             try:
                 await self.reload(forced=False)
             except Exception:  # a reload that fails in an unforeseen way must not be the last
                 log.exception("reload failed; the last good version stays in force")
+
+    def named_files(self) -> list[Path]:
+        """The files that the configuration names: certificates and keys."""
+        return [self._directory / name for name in self._named]
 
     async def reload(self, *, forced: bool = True) -> Attempt:
         """Read the directory now; `forced`: asked for by somebody, so that "nothing has changed" is an answer."""
@@ -52,6 +57,7 @@ class Reloader:
             try:
                 result = await self._load()
                 outcome, error = await self._try(result)
+                self._note_named(result, outcome)
                 duration_ms = (time.monotonic() - started_s) * 1000
             finally:
                 gc.collect()
@@ -74,16 +80,23 @@ class Reloader:
             return load(self._directory, self._cache)
         return await asyncio.to_thread(load, self._directory, self._cache)
 
+    def _note_named(self, result: LoadResult, outcome: Outcome) -> None:
+        """A file that a broken version no longer names still matters: the version in force came from it."""
+        is_in_force = outcome in (Outcome.APPLIED, Outcome.UNCHANGED)
+        self._named = dict.fromkeys([*(() if is_in_force else self._named), *result.pem_files])
+
     async def _try(self, result: LoadResult) -> tuple[Outcome, str]:
         if result.config is None:
             return Outcome.INVALID, ""
         if result.digest == self._state.version:
+            self._state.warnings = result.warnings  # certificates grow old
             return Outcome.UNCHANGED, ""
         try:
             await self._apply(result)
         except BindError as failure:
             return Outcome.UNBOUND, str(failure)
         self._state.warnings = result.warnings
+        self._state.certificates = result.certificates.files
         self._state.sources = {
             os.path.basename(file): parsed.content.decode("utf-8", "replace")
             for file, parsed in self._cache.files.items()

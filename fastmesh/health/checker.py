@@ -9,8 +9,9 @@ import time
 from collections.abc import Awaitable, Callable, Iterable
 from typing import NamedTuple
 
+from fastmesh.health.failure import CheckFailed
 from fastmesh.health.model import Check, CheckedService, EndpointHealth, HealthFlags
-from fastmesh.health.probe import CheckFailed, probe
+from fastmesh.health.probe import probe
 from fastmesh.snapshot import Endpoint
 
 CONCURRENT_CHECKS_MAX = 128

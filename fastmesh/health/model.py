@@ -7,7 +7,7 @@ from typing import Protocol
 
 import msgspec
 
-from fastmesh.snapshot import Endpoint
+from fastmesh.snapshot import Certificate, Endpoint, ServiceTls
 
 
 class CheckKind(IntEnum):
@@ -15,6 +15,7 @@ class CheckKind(IntEnum):
 
     HTTP = 0  # GET, and the status tells
     TCP = 1  # a connection that is accepted is enough
+    GRPC = 2  # grpc.health.v1.Health/Check says SERVING
 
 
 class Check(msgspec.Struct, frozen=True, gc=False):
@@ -25,6 +26,9 @@ class Check(msgspec.Struct, frozen=True, gc=False):
     host: str = ""  # Host header; empty: the endpoint's own address and port
     status_first: int = 200  # statuses from here ...
     status_last: int = 399  # ... to here are healthy
+    grpc_service: str = ""  # whose health is asked for; empty: the whole server's
+    tls: ServiceTls | None = None  # of the service, with the certificate that it shows; a TCP check has none
+    certificate: Certificate | None = None
     interval_ms: int = 2000  # from the end of one check to the next, jittered by a tenth
     timeout_ms: int = 1000  # for a whole check: connect, request, answer
     fall_count: int = 3  # failures in a row that make a healthy endpoint unhealthy

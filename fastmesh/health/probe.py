@@ -1,23 +1,23 @@
-"""One check of one endpoint: connect, and for HTTP ask and read the answer."""
+"""One check of one endpoint: connect, secure the connection, and ask by HTTP or gRPC."""
 
 from __future__ import annotations
 
 import asyncio
 import os
+import ssl
+from typing import Any
 
 import h11
 
 from fastmesh import __version__
+from fastmesh.health.failure import CheckFailed
 from fastmesh.health.model import Check, CheckKind
+from fastmesh.health.security import client_security, is_trusted
 from fastmesh.snapshot import Endpoint
 
 BODY_MAX_BYTES = 65536
 HEAD_MAX_BYTES = 16384
 READ_BYTES = 16384
-
-
-class CheckFailed(Exception):
-    """The endpoint is not well; the text says why, in a few words."""
 
 
 async def probe(endpoint: Endpoint, check: Check) -> None:
@@ -30,6 +30,10 @@ async def probe(endpoint: Endpoint, check: Check) -> None:
         raise CheckFailed(f"{stage[0]}: no answer in {check.timeout_ms} ms") from None
     except h11.RemoteProtocolError as error:
         raise CheckFailed(f"{stage[0]}: not HTTP/1.1: {error}") from None
+    except ssl.SSLCertVerificationError as error:
+        raise CheckFailed(f"{stage[0]}: the endpoint's certificate: {error.verify_message}") from None
+    except ssl.SSLError as error:
+        raise CheckFailed(f"{stage[0]}: TLS: {error.reason or error}") from None
     except OSError as error:
         raise CheckFailed(f"{stage[0]}: {_reason(error)}") from None
 
@@ -40,11 +44,25 @@ def _reason(error: OSError) -> str:
 
 
 async def _probe(endpoint: Endpoint, check: Check, stage: list[str]) -> None:
-    reader, writer = await asyncio.open_connection(endpoint.host, endpoint.port)
+    tls = check.tls
+    security: dict[str, Any] = {}
+    if tls is not None:
+        alpn = "h2" if check.kind is CheckKind.GRPC else "http/1.1"
+        name = tls.server_name or endpoint.host
+        security = {"ssl": client_security(tls, check.certificate, alpn), "server_hostname": name}
+    reader, writer = await asyncio.open_connection(endpoint.host, endpoint.port, **security)
     try:
+        if tls is not None and not is_trusted(tls, writer.get_extra_info("ssl_object")):
+            raise CheckFailed("connect: the endpoint's SPIFFE id is not one of the service's")
         if check.kind is CheckKind.HTTP:
             stage[0] = "answer"
             await _ask(reader, writer, endpoint, check)
+        elif check.kind is CheckKind.GRPC:
+            stage[0] = "answer"
+            from fastmesh.health import grpc_check  # loads h2, which few meshes need
+
+            authority = check.host or _authority(endpoint)
+            await grpc_check.ask(reader, writer, authority, "https" if tls else "http", check.grpc_service)
     finally:
         writer.close()
 

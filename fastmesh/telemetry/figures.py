@@ -24,6 +24,14 @@ class ServiceHealth:
 
 
 @dataclass(frozen=True, slots=True)
+class CertificateExpiry:
+    """A file of certificates, and when it is of no more use."""
+
+    name: str  # its path, as it is written
+    not_after_unix_s: int
+
+
+@dataclass(frozen=True, slots=True)
 class ControlFigures:
     """What the supervisor counts and knows itself. Times are Unix seconds."""
 
@@ -38,5 +46,6 @@ class ControlFigures:
     live_kinds: Sequence[str] = ()  # fastmesh._core.engine.LIVE_KINDS; empty: live objects are not shown
     services: Sequence[ServiceHealth] = ()
     endpoints: Sequence[EndpointHealth] = ()
+    certificates: Sequence[CertificateExpiry] = ()
     log_lines_written: int = 0  # by the sink, of all workers
     log_lines_dropped: int = 0  # by the sink: the disk is full

@@ -16,16 +16,24 @@ MAY_IMPORT: dict[str, set[str]] = {
     "app": EVERYTHING | {"supervisor"},
     "launcher": {"wire", "_core.process"},
     "supervisor": {"wire", "control"},
-    "worker": {"_core", "snapshot", "wire"},
+    "worker": {"_core", "identity", "snapshot", "wire"},
     "wire": {"snapshot"},
     "control": {"config", "snapshot", "wire", "_core.process", "_core.shared"},
     "discovery": {"config", "snapshot"},
     "health": {"config", "snapshot"},
-    "admin": {"config", "snapshot", "_core.histogram", "_core.reason", "_core.shared"},
-    "identity": {"config", "snapshot"},
-    "telemetry": {"snapshot", "_core.histogram", "_core.reason", "_core.shared"},
-    # Patterns and log formats are checked by the code that will run them.
-    "config": {"snapshot", "_core.access_log", "_core.regex"},
+    "admin": {"config", "identity.validity", "snapshot", "_core.histogram", "_core.reason", "_core.shared"},
+    "identity": {"config", "snapshot", "_core.openssl"},
+    "telemetry": {
+        "snapshot",
+        "_core.grpc_calls",
+        "_core.histogram",
+        "_core.http2_guard",
+        "_core.reason",
+        "_core.shared",
+        "_core.tls",
+    },
+    # Patterns and log formats are checked by the code that will run them; so are certificates.
+    "config": {"snapshot", "identity.certificates", "identity.validity", "_core.access_log", "_core.regex"},
     "snapshot": set(),
     "_core": set(),
 }
@@ -34,7 +42,9 @@ MAY_IMPORT: dict[str, set[str]] = {
 CORE_FOREIGN = {"cpython", "cython", "libc", "posix"}
 CORE_SET_UP = {
     "engine": {"os"},  # the seed of its random numbers, the text of an errno
+    "openssl": {"cryptography"},  # where its OpenSSL is
     "load_generator": {"os"},  # the text of an errno
+    "networks": {"ipaddress"},  # reads the blocks of a listener
     "regex": {"re2"},  # compiles the patterns; only where a route has one
     "router": {"os"},  # the secret of a hash table
 }
@@ -47,6 +57,7 @@ CORE_WITH_IO = {
     "connection",
     "engine",
     "exchange",
+    "exchange_grpc",
     "http1_body",
     "http1_client",
     "http1_response",
@@ -64,13 +75,19 @@ CORE_WITH_IO = {
     "load_connection",
     "load_generator",
     "local_answer",
+    "opening",
     "pool",
+    "proxy_out",
     "request_key",
     "rounds",
     "stage_filter",
     "stage_route",
     "sockets",
     "tables",
+    "tcp_client",
+    "tcp_server",
+    "tls",
+    "transport",
 }
 
 SOURCES = files(".py", ".pyx", ".pxd", ".pyi")

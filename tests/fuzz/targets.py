@@ -5,12 +5,17 @@ It returns a signature of what happened; an input with a new signature is worth 
 
 import re
 from collections.abc import Callable
+from urllib.parse import unquote_to_bytes
 
-from fastmesh._core import http1_parser, http1_writer
+from fastmesh._core import grpc, hpack, http1_parser, http1_writer, proxy_protocol, tls_hello
 from fastmesh._core.headers import Head
 from fastmesh._core.http1_chunked import Decoder
 from fastmesh._core.http1_parser import ParseError
+from tests.oracle.first_bytes import read_hello, read_proxy
+from tests.oracle.hpack_blocks import check_blocks
 from tests.oracle.http1_relay import Incomplete, check_request, check_response
+from tests.oracle.http2_lines import check_http2_request, check_http2_response
+from tests.unit.core.hello_vectors import alpn, client_hello, message, records, server_name
 from tests.unit.core.http1_vectors import (
     BAD_CHUNKED,
     BAD_REQUESTS,
@@ -21,6 +26,7 @@ from tests.unit.core.http1_vectors import (
     answer,
     field,
 )
+from tests.unit.core.test_proxy_protocol import GOOD as GOOD_PROXY_HEADERS
 
 Target = Callable[[bytes], str]
 METHODS = ("GET", "HEAD", "CONNECT")
@@ -143,18 +149,111 @@ def relay_response(data: bytes) -> str:
     return _checked(lambda: check_response(data, method, len(data) % 2))
 
 
+def proxy(data: bytes) -> str:
+    """Bytes that may begin with a PROXY header."""
+    found = proxy_protocol.read(data)
+    assert found == read_proxy(data), (found, read_proxy(data))
+    early = proxy_protocol.read(data[: sum(data) % (len(data) + 1)])
+    assert early[0] == 0 or early == found, (early, found)
+    result, family, source, source_port, destination, destination_port = found
+    if family:
+        for write in (proxy_protocol.write_v1, proxy_protocol.write_v2):
+            written = write(source.encode(), source_port, destination.encode(), destination_port)
+            assert proxy_protocol.read(written) == (len(written), *found[1:]), written
+    return f"{min(result, 1)} {family} {data.startswith(b'PROXY ')} {len(source) // 8}"
+
+
+def hello(data: bytes) -> str:
+    """Bytes that may begin with a ClientHello."""
+    found = tls_hello.read(data)
+    assert found == read_hello(data), (found, read_hello(data))
+    early = tls_hello.read(data[: sum(data) % (len(data) + 1)])
+    assert early[0] == 0 or early == found, (early, found)
+    result, name, protocols = found
+    return f"{result} {bool(name)} {sorted(protocols)}"
+
+
+_TIMEOUT = re.compile(rb"[0-9]{1,8}[HMSmun]")
+_CONTENT_TYPE = re.compile(rb"application/grpc(\+.*|[ \t]*(;.*)?)", re.DOTALL | re.IGNORECASE)
+
+
+def grpc_fields(data: bytes) -> str:
+    """A value of grpc-timeout, grpc-status, grpc-message, content-type, or a path."""
+    ns = grpc.timeout_parse(data)
+    assert (ns is not None) == (_TIMEOUT.fullmatch(data) is not None)
+    if ns is not None:
+        again = grpc.timeout_parse(grpc.timeout_write(ns))
+        assert again is not None and again <= max(ns, 1)
+    assert (grpc.status_parse(data) >= 0) == (re.fullmatch(rb"[0-9]|1[0-6]", data) is not None)
+    assert unquote_to_bytes(grpc.message_write(data)) == data
+    split = grpc.split_path(data)
+    assert split is None or b"/" + split[0] + b"/" + split[1] == data
+    is_grpc = grpc.is_content_type(data)
+    assert is_grpc == (_CONTENT_TYPE.fullmatch(data) is not None)
+    return f"{len(str(ns))} {grpc.status_parse(data)} {split is not None} {is_grpc}"
+
+
+def header_blocks(data: bytes) -> str:
+    cut = sum(data) % (len(data) + 1)
+    fields = check_blocks([data[:cut], data[cut:], data])
+    return "bad" if fields is None else f"{min(len(fields), 20)}"
+
+
+def http2_request(data: bytes) -> str:
+    return check_http2_request(data, sum(data) % 2 == 0)
+
+
+def http2_response(data: bytes) -> str:
+    return check_http2_response(data, sum(data) % 2 == 0)
+
+
 TARGETS: dict[str, Target] = {
     "request": request,
     "response": response,
     "chunked": chunked,
     "relay_request": relay_request,
     "relay_response": relay_response,
+    "proxy": proxy,
+    "hello": hello,
+    "grpc_fields": grpc_fields,
+    "header_blocks": header_blocks,
+    "http2_request": http2_request,
+    "http2_response": http2_response,
 }
 
 _CODED = b"Transfer-Encoding: chunked"
 _ENCODED = [data for data, *_ in GOOD_CHUNKED] + [data for data, _ in BAD_CHUNKED if len(data) < 600]
+# A real one is mostly keys: changes rarely meet what is read, so there are small ones too.
+_HELLOS = [client_hello("example.com", ["h2", "http/1.1"])] + [
+    records(message(extensions), size)
+    for extensions in (None, b"", server_name(b"A.b"), alpn(b"h2", b"x"), server_name(b"1.2.3.4") + alpn(b"http/1.1"))
+    for size in (9, 1000)
+]
 _REQUESTS = GOOD_REQUESTS + [data for data, _ in BAD_REQUESTS]
 _RESPONSES = GOOD_RESPONSES + [data for data, _ in BAD_RESPONSES]
+
+_PSEUDO = [(b":method", b"POST"), (b":scheme", b"https"), (b":path", b"/a?b"), (b":authority", b"h:1")]
+_CONNECT = [(b":method", b"CONNECT"), (b":protocol", b"websocket"), *_PSEUDO[1:]]
+_FIELDS = [
+    (b"host", b"h:1"),
+    (b"cookie", b"a=1"),
+    (b"accept", b"*/*"),
+    (b"cookie", b"b=2"),
+    (b"te", b"trailers"),
+    (b"content-length", b"5"),
+    (b"x-a", b"b"),
+]
+_STATUS = [(b":status", b"200"), *_FIELDS[1:]]
+# Literals that go into the table, coded plainly and by Huffman, and what refers to them.
+_INDEXED = bytes.fromhex(
+    "400a637573746f6d2d6b65790d637573746f6d2d686561646572be828684418cf1e3c2e5f23a6ba0ab90f4ffbe5886a8eb10649cbf"
+)
+_UPDATES = bytes.fromhex("203fe11f4001610162be")
+
+
+def _growing(fields: list[tuple[bytes, bytes]]) -> list[bytes]:
+    return [hpack.encode(fields[:count]) for count in range(1, len(fields) + 1)]
+
 
 SEEDS: dict[str, list[bytes]] = {
     "request": _REQUESTS,
@@ -163,4 +262,22 @@ SEEDS: dict[str, list[bytes]] = {
     "relay_request": [data + b"hello" for data in _REQUESTS]
     + [field(_CODED, start=b"POST / HTTP/1.1") + body for body in _ENCODED],
     "relay_response": [data + b"hello" for data in _RESPONSES] + [answer(_CODED) + body for body in _ENCODED],
+    "proxy": [data for data, _ in GOOD_PROXY_HEADERS],
+    "hello": _HELLOS,
+    "grpc_fields": [
+        b"1n",
+        b"99999999H",
+        b"12345u",
+        b"0",
+        b"16",
+        b"no endpoint: 100%",
+        b"/helloworld.Greeter/SayHello",
+        b"/a/b/c",
+        b"application/grpc+proto",
+        b"application/grpc ; a=b",
+        b"application/grpc-web",
+    ],
+    "header_blocks": [_INDEXED, _UPDATES, b"\x82" + _INDEXED, *_growing(_PSEUDO + _FIELDS)],
+    "http2_request": [_INDEXED, *_growing(_PSEUDO + _FIELDS), *_growing(_CONNECT)],
+    "http2_response": [_UPDATES, *_growing(_STATUS), hpack.encode([(b":status", b"204")])],
 }

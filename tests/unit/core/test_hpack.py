@@ -49,7 +49,8 @@ REQUESTS_HUFFMAN = [
 # The examples of C.5 and C.6 are of a table of 256 bytes: a size update (3fe101) comes first here.
 RESPONSES = [
     (
-        "3fe101 4803 3330 3258 0770 7269 7661 7465 611d 4d6f 6e2c 2032 3120 4f63 7420 3230 3133 2032 303a 3133 3a32 3120"
+        "3fe101"
+        "4803 3330 3258 0770 7269 7661 7465 611d 4d6f 6e2c 2032 3120 4f63 7420 3230 3133 2032 303a 3133 3a32 3120"
         "474d 546e 1768 7474 7073 3a2f 2f77 7777 2e65 7861 6d70 6c65 2e63 6f6d",
         FOUND,
         222,
@@ -65,7 +66,8 @@ RESPONSES = [
 ]
 RESPONSES_HUFFMAN = [
     (
-        "3fe101 4882 6402 5885 aec3 771a 4b61 96d0 7abe 9410 54d4 44a8 2005 9504 0b81 66e0 82a6 2d1b ff6e 919d 29ad 1718"
+        "3fe101"
+        "4882 6402 5885 aec3 771a 4b61 96d0 7abe 9410 54d4 44a8 2005 9504 0b81 66e0 82a6 2d1b ff6e 919d 29ad 1718"
         "63c7 8f0b 97c8 e9ae 82ae 43d3",
         FOUND,
         222,
@@ -169,6 +171,7 @@ def test_every_prefix_of_a_block_is_a_block_or_bad() -> None:
 
 # --- the dynamic table
 
+
 def added(name: bytes, value: bytes) -> bytes:
     """A literal with incremental indexing; lengths below 127."""
     return b"\x40" + bytes([len(name)]) + name + bytes([len(value)]) + value
@@ -267,6 +270,7 @@ def test_room_to_the_byte(room: int) -> None:
 
 
 # --- what we write
+
 
 @pytest.mark.parametrize(
     ("field", "block"),

@@ -59,6 +59,7 @@ def refused_response(fields: Fields, is_end: bool = True) -> str:
 
 # --- requests
 
+
 def test_a_request_is_as_http1_would_bring_it() -> None:
     head = request([*GET, (b"accept", b"*/*"), (b"x-a", b""), (b"te", b"trailers")])
     assert (head.method, head.target, head.path, head.query) == (b"GET", b"/a?b=c", b"/a", b"b=c")
@@ -67,9 +68,7 @@ def test_a_request_is_as_http1_would_bring_it() -> None:
     assert head.fields == [(b"host", b"shop.example:81"), (b"accept", b"*/*"), (b"x-a", b""), (b"te", b"trailers")]
     assert head.find(b"host") == b"shop.example:81"
     written = http1_writer.write_request(head)
-    assert written == (
-        b"GET /a?b=c HTTP/1.1\r\nhost: shop.example:81\r\naccept: */*\r\nx-a: \r\nte: trailers\r\n\r\n"
-    )
+    assert written == (b"GET /a?b=c HTTP/1.1\r\nhost: shop.example:81\r\naccept: */*\r\nx-a: \r\nte: trailers\r\n\r\n")
     again = http1_parser.parse_request(written)
     assert (again.fields, again.authority, again.target) == (head.fields, head.authority, head.target)
 
@@ -196,11 +195,18 @@ def test_cookies_are_joined() -> None:
     fields = [field for i, crumb in enumerate(crumbs) for field in ((b"cookie", crumb), (b"x-%d" % i, b"v" * i))]
     head = request([*GET, (b"accept", b"*/*"), *fields])
     others = [(b"x-%d" % i, b"v" * i) for i in range(4)]
-    expected = [(b"host", b"shop.example:81"), (b"accept", b"*/*"), (b"cookie", b"; ".join(crumbs)), *others]
+    expected = [
+        (b"host", b"shop.example:81"),
+        (b"accept", b"*/*"),
+        (b"cookie", b"; ".join(filter(None, crumbs))),
+        *others,
+    ]
     assert head.fields == expected
     assert http1_parser.parse_request(http1_writer.write_request(head)).fields == expected
     together = request([*GET, *[(b"cookie", crumb) for crumb in crumbs], (b"x", b"y")])
     assert together.fields == [expected[0], expected[2], (b"x", b"y")]
+    for values, joined in (([b"", b""], b""), ([b"", b"a", b"", b"b"], b"a; b"), ([b"a", b""], b"a")):
+        assert request([*GET, *[(b"cookie", value) for value in values]]).find(b"cookie") == joined
     assert refused([*GET, (b"cookie", b"a"), (b"cookie", b"b\r\nx: y")]) == "control character in a field"
 
 
@@ -213,7 +219,10 @@ def test_content_length() -> None:
     for value in (b"", b"-1", b"+1", b"5, 5", b"0x5", b"9223372036854775808", b"1" * 20):
         assert refused([*POST, (b"content-length", value)], is_end=False) == "bad content-length"
     assert refused([*POST, (b"content-length", b"5")]) == "content-length without content"
-    assert request([*POST, (b"content-length", b"0")]).framing == "none"
+    assert request([*POST, (b"content-length", b"0")]).framing == "length"
+    assert (request(POST).framing, request(POST).content_length) == ("length", 0)
+    assert request([*GET, (b"content-length", b"0")]).framing == "length"
+    assert request(GET).framing == "none"
     assert request(POST, is_end=False).framing == "chunked"
     assert refused([(b":method", b"TRACE"), *GET[1:]], is_end=False) == "TRACE with content"
     assert request([(b":method", b"TRACE"), *GET[1:]]).framing == "none"
@@ -253,6 +262,7 @@ def test_extended_connect_is_an_upgrade() -> None:
 
 
 # --- limits, and the table
+
 
 def test_limits() -> None:
     fields = [*GET, (b"x", b"y")]
@@ -297,6 +307,7 @@ def test_names_from_the_dynamic_table_are_checked() -> None:
 
 # --- responses and trailers
 
+
 def test_responses() -> None:
     head = read_response(encode([*OK, (b"content-length", b"3"), (b"server", b"x")]), False)
     assert (head.status, head.framing, head.content_length, head.reason) == (200, "length", 3, b"")
@@ -330,6 +341,7 @@ def test_trailers() -> None:
 
 
 # --- writing
+
 
 def parsed(text: bytes) -> Head:
     return http1_parser.parse_request(text.replace(b"\n", b"\r\n"))

@@ -14,8 +14,9 @@ def route(
     headers: tuple[ValueTest, ...] = (),
     query: tuple[ValueTest, ...] = (),
     listeners: tuple[int, ...] = (0,),
+    client: tuple[ValueTest, ...] = (),
 ) -> Route:
-    return Route(1, "r", listeners, hosts, path_match, path, methods, headers, query, (), -1)
+    return Route(1, "r", listeners, hosts, path_match, path, methods, headers, query, (), -1, client)
 
 
 def exact(path: str, **rest: tuple[str, ...]) -> Route:
@@ -278,3 +279,31 @@ def test_nothing_is_left_of_a_router() -> None:
     assert Router.live_nodes() >= before + 900
     del router
     assert Router.live_nodes() == before
+
+
+SPIFFE = "spiffe://mesh/orders"
+
+
+@pytest.mark.parametrize(
+    ("test", "client", "taken"),
+    [
+        (ValueTest("uri", ValueMatch.PREFIX, "spiffe://mesh/"), (SPIFFE, None, None), True),
+        (ValueTest("uri", ValueMatch.PREFIX, "spiffe://mesh/"), ("spiffe://other/x", None, None), False),
+        (ValueTest("uri", ValueMatch.PREFIX, "spiffe://mesh/"), None, False),
+        (ValueTest("dns", ValueMatch.EXACT, "a.example.org"), (SPIFFE, "a.example.org", None), True),
+        (ValueTest("dns", ValueMatch.EXACT, "a.example.org"), (SPIFFE, None, None), False),
+        (ValueTest("subject", ValueMatch.REGEX, "CN=.*"), (None, None, "CN=me,O=mesh"), True),
+        (ValueTest("uri", ValueMatch.ABSENT), None, True),
+        (ValueTest("uri", ValueMatch.EXACT, SPIFFE, negated=True), None, True),
+    ],
+)
+def test_a_route_may_ask_who_the_client_is(
+    test: ValueTest, client: tuple[str | None, str | None, str | None] | None, taken: bool
+) -> None:
+    router = router_of(route(client=(test,)), route())
+    assert router.match(0, "GET", "x", "/", client=client) == (0 if taken else 1)
+
+
+def test_a_part_that_no_identity_has_is_refused() -> None:
+    with pytest.raises(ValueError, match="no part 'email'"):
+        router_of(route(client=(ValueTest("email", ValueMatch.PRESENT),)))

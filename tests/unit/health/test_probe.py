@@ -7,8 +7,9 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
+from fastmesh.health.failure import CheckFailed
 from fastmesh.health.model import Check, CheckKind
-from fastmesh.health.probe import CheckFailed, probe
+from fastmesh.health.probe import probe
 from fastmesh.snapshot import Endpoint
 
 Handler = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
