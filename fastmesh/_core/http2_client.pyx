@@ -61,7 +61,6 @@ from fastmesh._core.http2_streams cimport (
     http2_stream_any,
     http2_stream_begin,
     http2_stream_change,
-    http2_stream_find,
     http2_stream_new,
     http2_wait,
 )
@@ -344,10 +343,10 @@ cdef void on_ping_ack(http2_t* http2) noexcept nogil:
 
 
 cdef http2_stream_t* find_refused(const http2_t* http2, uint32_t last_stream_id) noexcept nogil:
-    cdef http2_stream_t* stream
+    cdef http2_stream_t* stream = http2.waiting
     cdef uint32_t i
-    stream = http2.waiting
-    for i in range(http2.stream_count if stream != NULL else 0):
+    cdef uint32_t _i
+    for _i in range(http2.stream_count if stream != NULL else 0):
         if stream.id == 0:
             return stream
         stream = stream.next_waiting
