@@ -55,6 +55,7 @@ from fastmesh._core.sockets cimport (
     shutdown,
     socket_error,
     socket_reset_on_close,
+    socket_send,
     socket_unsent,
 )
 from fastmesh._core.timer_wheel cimport wheel_cancel, wheel_set
@@ -100,6 +101,12 @@ cdef connection_t* connection_new(worker_t* worker, int fd, const io_events_t* e
         worker.connections.prev = connection
     worker.connections = connection
     return connection
+
+
+cdef void drop_buffer(worker_t* worker, buffer_t** buffer) noexcept nogil:
+    if buffer[0] != NULL:
+        buffer_give(worker, buffer[0])
+        buffer[0] = NULL
 
 
 # ---- input
@@ -315,8 +322,8 @@ cdef void connection_flush(connection_t* connection) noexcept nogil:
     if connection.state == CONNECTION_FLUSHING:
         end_after_flush(connection)
     elif connection.io & IO_BLOCKED:
-        connection.io &= ~IO_BLOCKED
-        connection.events.on_drained(connection)
+        # Told from connection_handle: whoever flushes is in the midst of something that the answer may end.
+        connection_wake(connection)
 
 
 cdef bint connection_is_blocked(connection_t* connection) noexcept nogil:
@@ -335,6 +342,18 @@ cdef bint connection_has_progressed(connection_t* connection) noexcept nogil:
     return connection.unsent_bytes != before
 
 
+cdef void connection_send_preamble(connection_t* connection) noexcept nogil:
+    cdef buffer_t* preamble = connection.preamble
+    cdef ssize_t length
+    if preamble == NULL:
+        return
+    length = preamble.end - preamble.begin
+    if socket_send(connection.fd, buffer_data(preamble) + preamble.begin, <size_t>length) != length:
+        connection.io |= IO_BROKEN      # a new socket takes so few bytes, or is broken
+        connection_wake(connection)
+    drop_buffer(connection.worker, &connection.preamble)
+
+
 # ---- what the flags say
 
 
@@ -349,6 +368,7 @@ cdef void connection_handle(connection_t* connection) noexcept nogil:
             return
         if not connection.io & IO_WRITABLE:
             return
+        connection_send_preamble(connection)
         if connection.tls != NULL:
             connection.state = CONNECTION_SECURING
         else:
@@ -360,6 +380,10 @@ cdef void connection_handle(connection_t* connection) noexcept nogil:
         return
     if connection.output_bytes > 0 and connection.io & IO_WRITABLE:
         connection_flush(connection)
+    if connection.io & IO_BLOCKED and connection.output_bytes == 0 and connection.state == CONNECTION_OPEN:
+        connection.io &= ~IO_BLOCKED
+        if not connection.io & (IO_BROKEN | IO_WRITE_BROKEN):
+            connection.events.on_drained(connection)
     if connection.state == CONNECTION_OPEN:
         if connection.io & IO_READABLE or connection.input != NULL or connection.http2 != NULL:
             connection.events.on_input(connection)
@@ -499,9 +523,8 @@ cdef void connection_close(connection_t* connection, bint with_reset) noexcept n
     connection.deadline_ms = 0
     wheel_cancel(&worker.wheel, &connection.timer.node)
     drop_output(connection)
-    if connection.input != NULL:
-        buffer_give(worker, connection.input)
-        connection.input = NULL
+    drop_buffer(worker, &connection.input)
+    drop_buffer(worker, &connection.preamble)
     if connection.prev != NULL:
         connection.prev.next = connection.next
     else:

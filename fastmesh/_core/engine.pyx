@@ -46,6 +46,8 @@ from fastmesh._core.sockets cimport (
     timerfd_create,
 )
 from fastmesh._core.tables cimport Tables, tables_begin
+from fastmesh._core.tcp_client cimport TCP_CLIENT
+from fastmesh._core.tcp_server cimport TCP_SERVER
 from fastmesh._core.timer_wheel cimport wheel_init, wheel_set
 
 cimport cython
@@ -86,6 +88,8 @@ cdef class Engine:
         w.http1_client = &HTTP1_CLIENT
         w.http2_server = &HTTP2_SERVER
         w.http2_client = &HTTP2_CLIENT
+        w.tcp_server = &TCP_SERVER
+        w.tcp_client = &TCP_CLIENT
         w.endpoints = <endpoint_t**>calloc(SHARED_ENDPOINTS_MAX, sizeof(endpoint_t*))
         w.scratch_headers = <header_t*>malloc(SCRATCH_HEADERS * sizeof(header_t))
         w.scratch_text = <char*>malloc(SCRATCH_BYTES)

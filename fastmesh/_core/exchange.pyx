@@ -280,8 +280,8 @@ cdef void attempt(exchange_t* exchange, const load_t* avoid, bint only_new) noex
         service.stats.panics += 1
     set_endpoint(exchange, <endpoint_t*>load)
     exchange.upstream = pool_take(
-        worker, exchange.endpoint, service, client_codec(exchange), not can_send_twice(exchange), only_new,
-        &result, &error
+        worker, exchange.endpoint, service, client_codec(exchange), exchange.downstream, not can_send_twice(exchange),
+        only_new, &result, &error
     )
     if exchange.upstream == NULL:
         if result == POOL_EXHAUSTED:
@@ -566,7 +566,7 @@ cdef void answer(exchange_t* exchange, uint8_t reason, const char* detail) noexc
 
 
 cdef void exchange_downstream_gone(exchange_t* exchange) noexcept nogil:
-    if not exchange.flags & EXCHANGE_TUNNEL:
+    if not exchange.flags & EXCHANGE_TUNNEL or exchange.flags & EXCHANGE_TCP:   # other tunnels end like this
         exchange.reason = REASON_DOWNSTREAM_CLOSED
     finish(exchange)
 

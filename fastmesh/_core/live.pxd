@@ -21,6 +21,7 @@ from fastmesh._core.hpack cimport hpack_decoder_t
 from fastmesh._core.http1_chunked cimport chunked_t
 from fastmesh._core.http1_parser cimport http1_limits_t
 from fastmesh._core.limiter cimport limit_t
+from fastmesh._core.networks cimport network_t
 from fastmesh._core.router cimport router_t
 from fastmesh._core.shared cimport (
     endpoint_stats_t,
@@ -345,6 +346,7 @@ cdef struct connection_t:
     uint8_t lingers                 # FLUSHING: the peer may still be sending
     uint8_t is_draining             # no new exchanges
     uint8_t is_shared               # upstream: listed in endpoint.shared
+    uint8_t opening                 # downstream: opening_phase_t, until its codec is known
     int fd
     uint32_t read_bytes             # how much to ask for: grows while it comes, shrinks when the other side is slow
     worker_t* worker
@@ -363,6 +365,7 @@ cdef struct connection_t:
     timer_t timer
     uint64_t deadline_ms            # when events.on_deadline is due; 0: never. The timer may fire earlier
     buffer_t* input                 # received, not yet consumed
+    buffer_t* preamble              # upstream: sent as soon as it is connected, before TLS (a PROXY header); owned
     buffer_t* output_first          # to be sent
     buffer_t* output_last
     uint64_t output_bytes
@@ -372,7 +375,7 @@ cdef struct connection_t:
     listener_t* listener            # downstream
     endpoint_t* endpoint            # upstream
     uint32_t requests               # exchanges begun
-    uint64_t expires_ms             # not to be used for another exchange after; 0: never
+    uint64_t expires_ms             # not to be used for another exchange after; 0: never. While opening: its end
     uint64_t idle_since_ms
     uint16_t peer_port
     uint8_t peer_len
@@ -442,10 +445,6 @@ cdef struct tls_service_t:          # snapshot.ServiceTls
     const char* server_name         # "": none
     const char* spiffe_ids          # each with its terminating zero, one behind the other; "": the name counts
     uint32_t spiffe_ids_len         # with the zeros; 0: none
-
-cdef struct network_t:              # a CIDR block; IPv4 as ::ffff:a.b.c.d
-    uint8_t[16] address
-    uint8_t prefix_bits
 
 cdef struct tcp_route_t:            # snapshot.TcpRoute
     route_entry_t* route            # owned; listener_count 1

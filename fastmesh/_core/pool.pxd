@@ -18,13 +18,16 @@ cdef void endpoint_release(worker_t* worker, endpoint_t* endpoint) noexcept nogi
 # No table names it any more: close what is idle, keep nothing.
 cdef void endpoint_retire(worker_t* worker, endpoint_t* endpoint) noexcept nogil
 
-# A connection from the pool, or one that is being opened (by somebody else even, where it is shared). `must_be_sure`: the request cannot be sent twice, so a
-# pooled connection is asked whether it is still alive, however fresh. `only_new`: leave the pool alone.
+# A connection from the pool, or one that is being opened (by somebody else even, where it is shared). `must_be_sure`:
+# the request cannot be sent twice, so a pooled connection is asked whether it is still alive, however fresh.
+# `only_new`: leave the pool alone. `downstream`: whose addresses a PROXY header tells. Where the service wants one, no
+# two exchanges share a connection, at a time or one after the other; no more do those of TCP.
 cdef connection_t* pool_take(
     worker_t* worker,
     endpoint_t* endpoint,
     const service_entry_t* service,
     const client_codec_t* codec,
+    connection_t* downstream,
     bint must_be_sure,
     bint only_new,
     int* result,

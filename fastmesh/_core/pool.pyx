@@ -29,7 +29,9 @@ from fastmesh._core.live cimport (
     LIVE_ENDPOINT,
     LIVE_UPSTREAM,
     http2_t,
+    PROTOCOL_TCP,
 )
+from fastmesh._core.proxy_out cimport proxy_out_prepare
 from fastmesh._core.shared cimport shared_endpoint
 from fastmesh._core.sockets cimport (
     AF_INET,
@@ -41,28 +43,16 @@ from fastmesh._core.sockets cimport (
     SOCK_STREAM,
     close,
     connect,
+    htons,
+    inet_pton,
     recv,
     sockaddr,
+    sockaddr_in,
+    sockaddr_in6,
     socket,
     socket_set_nodelay,
 )
 from fastmesh._core.tls cimport tls_connect, tls_forget_session
-
-cdef extern from "<arpa/inet.h>" nogil:
-    cdef struct in_addr:
-        pass
-    cdef struct in6_addr:
-        pass
-    cdef struct sockaddr_in:
-        unsigned short sin_family
-        unsigned short sin_port
-        in_addr sin_addr
-    cdef struct sockaddr_in6:
-        unsigned short sin6_family
-        unsigned short sin6_port
-        in6_addr sin6_addr
-    int inet_pton(int family, const char* text, void* address)
-    unsigned short htons(unsigned short value)
 
 cdef enum:
     STREAM_IDS_END = 0x7FFFFF00         # then a connection has no ids left for new streams
@@ -186,7 +176,7 @@ cdef bint is_alive(connection_t* connection, bint ask) noexcept nogil:
 
 cdef void pool_share(connection_t* connection) noexcept nogil:
     cdef endpoint_t* endpoint = connection.endpoint
-    if connection.is_shared or endpoint.is_gone:
+    if connection.is_shared or connection.is_draining or endpoint.is_gone:
         return
     connection.is_shared = 1
     connection.prev_idle = NULL
@@ -343,6 +333,10 @@ cdef connection_t* open_new(
     return connection
 
 
+cdef inline bint is_kept(const service_entry_t* service, const client_codec_t* codec) noexcept nogil:
+    return service.proxy_protocol_version == 0 and codec.protocol != PROTOCOL_TCP
+
+
 cdef bint secure(connection_t* connection, const service_entry_t* service) noexcept nogil:
     if connection.state == CONNECTION_OPEN:
         connection.state = CONNECTION_SECURING
@@ -355,18 +349,20 @@ cdef connection_t* pool_take(
     endpoint_t* endpoint,
     const service_entry_t* service,
     const client_codec_t* codec,
+    connection_t* downstream,
     bint must_be_sure,
     bint only_new,
     int* result,
     int* error,
 ) noexcept nogil:
-    cdef connection_t* connection = NULL
+    cdef connection_t* connection
     cdef uint64_t age
     result[0] = POOL_OK
-    if codec.multiplexes:
-        if not only_new:
-            connection = take_shared(worker, endpoint, service, must_be_sure)
-    elif not only_new:
+    if only_new or not is_kept(service, codec):
+        connection = NULL
+    elif codec.multiplexes:
+        connection = take_shared(worker, endpoint, service, must_be_sure)
+    else:
         connection = take_idle(worker, endpoint, service, must_be_sure)
     if connection != NULL:
         service.stats.reuses += 1
@@ -381,7 +377,13 @@ cdef connection_t* pool_take(
     if connection == NULL:
         result[0] = POOL_FAILED
         return NULL
+    if service.proxy_protocol_version and proxy_out_prepare(connection, downstream, service.proxy_protocol_version) < 0:
+        error[0] = ENOMEM
+        pool_discard(connection)
+        result[0] = POOL_FAILED
+        return NULL
     service.stats.connects += 1
+    connection.is_draining = not is_kept(service, codec)
     if service.pool_age_max_ms:
         # Between 90% and 100% of the age, so that connections opened together do not end together.
         age = service.pool_age_max_ms - service.pool_age_max_ms // 10 * (splitmix64(&worker.random) & 1023) // 1024
@@ -393,7 +395,12 @@ cdef connection_t* pool_take(
 
 cdef void pool_give(connection_t* connection, const service_entry_t* service) noexcept nogil:
     cdef worker_t* worker = connection.worker
-    if connection.endpoint.is_gone or worker.is_draining or not is_alive(connection, False):
+    if (
+        connection.endpoint.is_gone
+        or worker.is_draining
+        or connection.is_draining
+        or not is_alive(connection, False)
+    ):
         pool_discard(connection)
         return
     connection.idle_since_ms = worker.now_ms

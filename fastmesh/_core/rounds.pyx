@@ -28,6 +28,7 @@ from fastmesh._core.live cimport (
     IO_BROKEN,
     IO_PEER_SHUT,
     IO_READABLE,
+    IO_SHUT,
     IO_WRITABLE,
     SOURCE_CONNECTION,
     SOURCE_LISTENER,
@@ -80,8 +81,9 @@ cdef inline void note(connection_t* connection, uint32_t events) noexcept nogil:
         connection.io |= IO_WRITABLE
     if events & EPOLLRDHUP:
         connection.io |= IO_PEER_SHUT | IO_READABLE
-    if events & (EPOLLERR | EPOLLHUP):
+    if events & EPOLLERR or (events & EPOLLHUP and not connection.io & IO_SHUT):
         connection.io |= IO_BROKEN | IO_READABLE
+    # else: both sides have said FIN, and there may still be something to receive
 
 
 cdef inline void flush_dirty_late(worker_t* worker) noexcept nogil:
@@ -114,6 +116,7 @@ cdef void handle_events(worker_t* worker, epoll_event* events, int count) noexce
             flush_dirty(worker)
         elif source == SOURCE_LISTENER:
             listener_accept(<listener_t*>events[i].data.ptr)
+            flush_dirty(worker)
         else:
             read_timer(worker)
 

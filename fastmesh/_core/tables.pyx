@@ -20,10 +20,12 @@ from fastmesh._core.live cimport (
     route_entry_t,
     series_stats_t,
     service_entry_t,
+    tcp_route_t,
     tls_listener_t,
     tls_name_t,
     tls_service_t,
 )
+from fastmesh._core.networks cimport networks_new
 from fastmesh._core.pool cimport endpoint_hold, endpoint_new, endpoint_release
 from fastmesh._core.router cimport Router
 from fastmesh._core.shared cimport SHARED_ENDPOINTS_MAX, shared_series, shared_service
@@ -69,7 +71,7 @@ cdef class Tables:
     """See engine.pyi."""
 
     def __dealloc__(self):
-        cdef uint32_t i, j
+        cdef uint32_t i
         if self.ptr == NULL:
             return
         if self.work is not None:
@@ -79,14 +81,9 @@ cdef class Tables:
             free(self.ptr.services[i].subsets)
             free(self.ptr.services[i].tls)
         for i in range(self.ptr.route_count):
-            for j in range(self.ptr.routes[i].destination_count):
-                free(self.ptr.routes[i].destinations[j].series)
-            free(self.ptr.routes[i].destinations)
-            free(self.ptr.routes[i].listener_indexes)
+            self.release_route(&self.ptr.routes[i])
         for i in range(self.ptr.listener_count):
-            if self.ptr.listeners[i].tls != NULL:
-                free(self.ptr.listeners[i].tls.names)
-                free(self.ptr.listeners[i].tls)
+            self.release_listener(i)
         free(self.ptr.services)
         free(self.ptr.routes)
         free(self.ptr.listeners)
@@ -128,6 +125,9 @@ cdef class Tables:
             self.ptr.service_count = i + 1
             self.build_service(i)
             yield
+        for i in range(self.ptr.listener_count):
+            self.build_tcp_routes(i)
+        yield
         count = len(self.snapshot.routes)
         self.ptr.routes = <route_entry_t*>allocate(count, sizeof(route_entry_t))
         for i in range(count):
@@ -189,6 +189,8 @@ cdef class Tables:
         entry.streams_max = listener.streams_max
         entry.connection_age_max_ms = listener.connection_age_max_ms
         entry.tcp_idle_timeout_ms = listener.tcp_idle_timeout_ms
+        entry.proxy_networks = networks_new(listener.proxy_protocol_from)
+        entry.proxy_network_count = len(listener.proxy_protocol_from)
         if listener.tls is not None:
             self.build_listener_tls(index)
         return 0
@@ -216,6 +218,23 @@ cdef class Tables:
         tls.is_optional = settings.is_optional
         tls.forwards_client_certificate = settings.forwards_client_certificate
         tls.handshake_timeout_ms = settings.handshake_timeout_ms
+        return 0
+
+    cdef int build_tcp_routes(self, uint32_t index) except -1:
+        cdef listener_entry_t* entry = &self.ptr.listeners[index]
+        cdef tcp_route_t* one
+        cdef uint32_t i, j
+        routes = self.snapshot.listeners[index].tcp_routes
+        entry.tcp_routes = <tcp_route_t*>allocate(len(routes), sizeof(tcp_route_t))
+        for i, route in enumerate(routes):
+            one = &entry.tcp_routes[i]
+            entry.tcp_route_count = i + 1
+            one.route = <route_entry_t*>allocate(1, sizeof(route_entry_t))
+            self.build_arms(one.route, route.name, (index,), route.destinations)
+            one.sni = <const char**>allocate(len(route.sni), sizeof(char*))
+            for j, name in enumerate(route.sni):
+                one.sni[j] = self.text(name)
+                one.sni_count = j + 1
         return 0
 
     cdef int build_service(self, uint32_t index) except -1:
@@ -261,33 +280,61 @@ cdef class Tables:
 
     cdef int build_route(self, uint32_t index) except -1:
         cdef route_entry_t* entry = &self.ptr.routes[index]
+        route = self.snapshot.routes[index]
+        self.build_arms(entry, route.name, route.listener_indexes, route.destinations)
+        if route.limit_index >= 0:
+            entry.limit = &self.ptr.limits[<uint32_t>route.limit_index]
+        entry.allows_connect = route.allows_connect
+        return 0
+
+    cdef int build_arms(self, route_entry_t* entry, str name, tuple listener_indexes, tuple arms) except -1:
+        """What HTTP and TCP routes have in common: where they stand, and where they lead."""
         cdef destination_t* destination
         cdef uint32_t i, j
-        route = self.snapshot.routes[index]
-        entry.name = self.text(route.name)
-        entry.listener_count = len(route.listener_indexes)
+        entry.name = self.text(name)
+        entry.listener_count = len(listener_indexes)
         entry.listener_indexes = <uint32_t*>allocate(entry.listener_count, sizeof(uint32_t))
         for i in range(entry.listener_count):
-            entry.listener_indexes[i] = route.listener_indexes[i]
-        entry.destinations = <destination_t*>allocate(len(route.destinations), sizeof(destination_t))
-        for i in range(len(route.destinations)):
-            arm = route.destinations[i]
+            entry.listener_indexes[i] = listener_indexes[i]
+        entry.destinations = <destination_t*>allocate(len(arms), sizeof(destination_t))
+        for i in range(len(arms)):
+            arm = arms[i]
             destination = &entry.destinations[i]
             entry.destination_count = i + 1
             if not arm.service_index < self.ptr.service_count:
-                raise ValueError(f"route {route.name}: no service {arm.service_index}")
+                raise ValueError(f"route {name}: no service {arm.service_index}")
             destination.service = &self.ptr.services[<uint32_t>arm.service_index]
             if not arm.subset_index < destination.service.subset_count:
-                raise ValueError(f"route {route.name}: no subset {arm.subset_index}")
+                raise ValueError(f"route {name}: no subset {arm.subset_index}")
             destination.subset_index = arm.subset_index
             destination.weight = arm.weight
             entry.weight_sum += arm.weight
             destination.series = <series_stats_t**>allocate(entry.listener_count, sizeof(series_stats_t*))
             for j in range(entry.listener_count):
                 destination.series[j] = shared_series(self.worker.shared, self.worker.slot, arm.series_ids[j])
-        if route.limit_index >= 0:
-            entry.limit = &self.ptr.limits[<uint32_t>route.limit_index]
-        entry.allows_connect = route.allows_connect
+        return 0
+
+    cdef int release_route(self, route_entry_t* entry) except -1:
+        cdef uint32_t i
+        for i in range(entry.destination_count):
+            free(entry.destinations[i].series)
+        free(entry.destinations)
+        free(entry.listener_indexes)
+        return 0
+
+    cdef int release_listener(self, uint32_t index) except -1:
+        cdef listener_entry_t* entry = &self.ptr.listeners[index]
+        cdef uint32_t i
+        for i in range(entry.tcp_route_count):
+            if entry.tcp_routes[i].route != NULL:
+                self.release_route(entry.tcp_routes[i].route)
+            free(entry.tcp_routes[i].route)
+            free(entry.tcp_routes[i].sni)
+        if entry.tls != NULL:
+            free(entry.tls.names)
+        free(entry.tls)
+        free(entry.tcp_routes)
+        free(entry.proxy_networks)
         return 0
 
     cdef int set_endpoints(self, uint32_t index, tuple endpoints) except -1:

@@ -23,9 +23,26 @@ MAY_IMPORT: dict[str, set[str]] = {
     "health": {"config", "snapshot"},
     "admin": {"config", "identity.validity", "snapshot", "_core.histogram", "_core.reason", "_core.shared"},
     "identity": {"config", "snapshot", "_core.openssl"},
-    "telemetry": {"snapshot", "_core.grpc_calls", "_core.histogram", "_core.reason", "_core.shared", "_core.tls"},
-    # Patterns and log formats are checked by the code that will run them; so are certificates.
-    "config": {"snapshot", "identity.certificates", "identity.validity", "_core.access_log", "_core.regex"},
+    "telemetry": {
+        "snapshot",
+        "_core.grpc_calls",
+        "_core.histogram",
+        "_core.http2_guard",
+        "_core.reason",
+        "_core.shared",
+        "_core.tls",
+    },
+    # Patterns and log formats are checked by the code that will run them; so are certificates. Explanations ask the
+    # parser and the router.
+    "config": {
+        "snapshot",
+        "identity.certificates",
+        "identity.validity",
+        "_core.access_log",
+        "_core.http1_parser",
+        "_core.regex",
+        "_core.router",
+    },
     "snapshot": set(),
     "_core": set(),
 }
@@ -36,6 +53,7 @@ CORE_SET_UP = {
     "engine": {"os"},  # the seed of its random numbers, the text of an errno
     "openssl": {"cryptography"},  # where its OpenSSL is
     "load_generator": {"os"},  # the text of an errno
+    "networks": {"ipaddress"},  # reads the blocks of a listener
     "regex": {"re2"},  # compiles the patterns; only where a route has one
     "router": {"os"},  # the secret of a hash table
 }
@@ -66,13 +84,17 @@ CORE_WITH_IO = {
     "load_connection",
     "load_generator",
     "local_answer",
+    "opening",
     "pool",
+    "proxy_out",
     "request_key",
     "rounds",
     "stage_filter",
     "stage_route",
     "sockets",
     "tables",
+    "tcp_client",
+    "tcp_server",
     "tls",
     "transport",
 }

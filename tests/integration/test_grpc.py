@@ -218,7 +218,7 @@ def test_a_deadline_that_passes(stub: Stub, server: EchoServer) -> None:
 def test_deadlines_are_passed_on_reduced(stub: Stub, server: EchoServer) -> None:
     stub.unary(b"", timeout=7)
     (left,) = server.time_left
-    assert left is not None and 5 < left < 7
+    assert left is not None and 5 < left < 7.1  # grpcio rounds up what it sends
 
 
 def test_a_call_without_a_deadline_has_none(stub: Stub, server: EchoServer) -> None:

@@ -2,10 +2,9 @@
 
 import subprocess
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 
-import h2.events
 import pytest
 
 from tests.engine import Client, EngineThread, proxied, reply, serve
@@ -43,7 +42,8 @@ def echo1(client: Client, number: int) -> None:
             trailers = client.trailers
         method, path, _ = line.split(" ")
         names = " ".join(sorted(fields))
-        answer = f"HTTP/1.1 200 OK\r\nx-method: {method}\r\nx-path: {path}\r\nx-authority: {fields['host']}\r\nx-names: {names}\r\n"
+        seen = f"x-method: {method}\r\nx-path: {path}\r\nx-authority: {fields['host']}\r\nx-names: {names}\r\n"
+        answer = f"HTTP/1.1 200 OK\r\n{seen}"
         body = body or b"empty"
         if len(trailers) > 2:
             answer += "transfer-encoding: chunked\r\n\r\n"

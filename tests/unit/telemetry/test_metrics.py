@@ -5,6 +5,7 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families 
 from prometheus_client.parser import text_string_to_metric_families as parse_prometheus
 
 from fastmesh._core.histogram import BUCKETS, index
+from fastmesh._core.http2_guard import ATTACKS
 from fastmesh._core.reason import NAMES
 from fastmesh._core.shared import SharedMemory
 from fastmesh.telemetry.figures import CertificateExpiry, ControlFigures, EndpointHealth, ServiceHealth
@@ -180,7 +181,7 @@ def test_listeners(scrape, shared, registry):
 
 
 def test_workers(scrape, shared):
-    for place in range(26):
+    for place in range(38):
         shared.add("worker", 1, 0, place, 100 + place)
     seen = scrape()
     assert seen.value("fastmesh_workers") == 1
@@ -189,9 +190,11 @@ def test_workers(scrape, shared):
     assert seen.value("fastmesh_access_log_lines_total", worker="1") == 106
     assert seen.value("fastmesh_access_log_dropped_total", worker="1") == 107
     assert seen.value("fastmesh_rate_limit_evictions_total") == 108
-    assert seen.value("fastmesh_worker_buffer_bytes", worker="1") == 109
-    assert seen.value("fastmesh_worker_live_objects", worker="1", kind="connection") == 110
-    assert seen.value("fastmesh_worker_live_objects", worker="1", kind="exchange") == 111
+    assert seen.value("fastmesh_worker_buffer_bytes", worker="1") == 121
+    assert seen.value("fastmesh_http2_cut_off_total", kind=ATTACKS[0]) == 109
+    assert seen.value("fastmesh_http2_cut_off_total", kind=ATTACKS[11]) == 120
+    assert seen.value("fastmesh_worker_live_objects", worker="1", kind="connection") == 122
+    assert seen.value("fastmesh_worker_live_objects", worker="1", kind="exchange") == 123
     assert seen.value("fastmesh_worker_live_objects", worker="0", kind="exchange") is None
 
 
