@@ -144,7 +144,8 @@ cdef void on_connected(connection_t* connection) noexcept nogil:
 
 
 cdef void on_drained(connection_t* connection) noexcept nogil:
-    exchange_upstream_drained(connection.exchange)
+    if connection.exchange != NULL:     # NULL: the last flush, of `cancel`
+        exchange_upstream_drained(connection.exchange)
 
 
 cdef void count_failure(connection_t* connection) noexcept nogil:
