@@ -24,7 +24,6 @@ from fastmesh._core.connection cimport (
 )
 from fastmesh._core.hpack cimport hpack_decoder_free, hpack_decoder_init
 from fastmesh._core.http2_bodies cimport (
-    HTTP2_CONNECTION_WINDOW_BYTES,
     http2_body_begin,
     http2_body_piece,
     http2_credit_connection,
@@ -140,7 +139,6 @@ cdef enum:
     SCRATCH_TEXT_BYTES = 262144
     UNREAD_MAX_BYTES = 262144           # of output, before a client that does not read is not listened to any more
     STALL_MS = 30000                    # without a byte taken of what is left of an answer
-    STREAMS_ASSUMED = 100               # until an endpoint says how many it takes (RFC 9113 6.5.2: recommended minimum)
     WINDOW_MAX = 0x7FFFFFFF
 
 # ---- birth, end
@@ -154,7 +152,6 @@ cdef http2_t* http2_session_new(connection_t* connection, const http2_role_t* ro
     http2.role = role
     hpack_decoder_init(&http2.decoder)
     http2.phase = HTTP2_IN_PREFACE if connection.is_downstream else HTTP2_AT_SETTINGS
-    http2.streams_max = STREAMS_ASSUMED
     http2.send_window = HTTP2_WINDOW_BYTES
     http2.receive_window = HTTP2_WINDOW_BYTES
     http2.peer_window = HTTP2_WINDOW_BYTES
@@ -408,7 +405,7 @@ cdef void handle_block(http2_t* http2, const char* block, size_t length) noexcep
             http2_fail(http2, HTTP2_PROTOCOL_ERROR, b"HEADERS on a stream that has not begun")
         elif not skip_block(http2, block, length) and http2.connection.is_downstream:
             on_late_headers(http2, stream_id)
-    elif stream.flags & STREAM_ENDS_INPUT or stream.state == HTTP2_HALF_REMOTE:
+    elif stream.flags & STREAM_ENDS_INPUT or stream.state >= HTTP2_HALF_REMOTE:
         if not skip_block(http2, block, length):
             http2_fail_stream(stream, HTTP2_STREAM_CLOSED, b"HEADERS behind END_STREAM")
     elif not http2.connection.is_downstream and not stream.flags & STREAM_HEAD_DONE:
@@ -550,7 +547,7 @@ cdef void on_rst_stream(http2_t* http2, uint32_t stream_id, uint32_t code) noexc
         return
     if stream == NULL:
         return
-    if not http2.connection.is_downstream and stream.flags & STREAM_ENDS_INPUT:
+    if not http2.connection.is_downstream and stream.flags & STREAM_ENDS_INPUT and not stream.flags & STREAM_IS_TUNNEL:
         # The response is whole; the endpoint only does not want the rest of the request (RFC 9113 8.1).
         http2_stop_waiting(stream)
         http2_chain_free(http2.connection.worker, &stream.output, &stream.output_last)
