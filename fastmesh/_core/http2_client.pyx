@@ -24,7 +24,9 @@ from fastmesh._core.headers cimport (
     METHOD_HEAD,
     head_t,
 )
+from fastmesh._core.http2_blocks cimport http2_scratch
 from fastmesh._core.http2_bodies cimport http2_remote_end
+from fastmesh._core.http2_deadlines cimport http2_arm, http2_on_deadline
 from fastmesh._core.http2_errors cimport http2_fail_stream, http2_is_lost
 from fastmesh._core.http2_frames cimport HTTP2_CANCEL, HTTP2_NO_ERROR, HTTP2_PROTOCOL_ERROR, HTTP2_REFUSED_STREAM
 from fastmesh._core.http2_guard cimport http2_guard_completed
@@ -47,12 +49,9 @@ from fastmesh._core.http2_output cimport (
     http2_stream_reset,
 )
 from fastmesh._core.http2_session cimport (
-    http2_session_arm,
     http2_session_new,
-    http2_session_on_deadline,
     http2_session_on_input,
     http2_session_resume,
-    http2_session_scratch,
 )
 from fastmesh._core.http2_streams cimport (
     STREAM_REMOTE_ENDS,
@@ -257,7 +256,7 @@ cdef void on_head(
     cdef const char* detail = b""
     cdef head_t head
     cdef int result
-    http2_session_scratch(http2, &head, &limits)
+    http2_scratch(http2, &head, &limits)
     result = http2_read_response(&http2.decoder, block, length, is_end, &limits, &head, &detail)
     if http2_is_lost(http2, result):
         return
@@ -391,7 +390,7 @@ cdef void on_quiet(http2_t* http2) noexcept nogil:
         say_goodbye(http2)
         return
     http2.quiet_due_ms = http2.connection.worker.now_ms + http2.rest_ms if http2.rest_ms else 0
-    http2_session_arm(http2)
+    http2_arm(http2)
 
 
 cdef void fail_all(http2_t* http2, uint8_t reason, const char* detail) noexcept nogil:
@@ -470,13 +469,13 @@ cdef void on_deadline(connection_t* connection) noexcept nogil:
     if connection.state != CONNECTION_OPEN:
         not_connected(connection, REASON_CONNECT_TIMEOUT, b"")
         return
-    http2_session_on_deadline(http2)
+    http2_on_deadline(http2)
     if connection.state != CONNECTION_OPEN:
         return
     if http2.quiet_due_ms and http2.quiet_due_ms <= connection.worker.now_ms:
         say_goodbye(http2)              # rested too long
     else:
-        http2_session_arm(http2)
+        http2_arm(http2)
 
 
 CLIENT_ROLE.on_head = on_head

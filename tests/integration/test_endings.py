@@ -7,6 +7,7 @@ import threading
 from contextlib import closing
 
 from fastmesh import snapshot as s
+from fastmesh._core.websocket import accept
 from tests.engine import Client, EngineThread, ScriptedUpstream, make_snapshot, proxied, wait_until
 from tests.http2_peers import (
     DATA,
@@ -81,8 +82,9 @@ def test_a_client_leaves_a_tunnel_that_has_ended_both_ways_and_still_holds_bytes
 
     def deaf(client: Client, _: int) -> None:
         client.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-        client.until(b"\r\n\r\n")
-        client.send(b"HTTP/1.1 101 X\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n")
+        key = client.until(b"\r\n\r\n").split(b"sec-websocket-key: ")[1].split(b"\r\n")[0]
+        answer = b"HTTP/1.1 101 X\r\nConnection: upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Accept: "
+        client.send(answer + accept(key) + b"\r\n\r\n")
         client.sock.shutdown(socket.SHUT_WR)
         over.wait(30)
 
