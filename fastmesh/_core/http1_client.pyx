@@ -64,6 +64,7 @@ from fastmesh._core.live cimport (
     HTTP1_COMPLETE,
     HTTP1_HEAD,
     HTTP1_TUNNEL,
+    IO_BROKEN,
     IO_READABLE,
     IO_WRITE_BROKEN,
     PROOF_NONE,
@@ -82,6 +83,7 @@ from fastmesh._core.reason cimport (
     REASON_UPSTREAM_TLS,
     REASON_UPSTREAM_TRUNCATED,
 )
+from fastmesh._core.websocket cimport websocket_accepts, websocket_add_key
 
 cdef enum:
     READS_PER_TURN = 8
@@ -110,7 +112,12 @@ cdef void attach(exchange_t* exchange) noexcept nogil:
 cdef void send_head(exchange_t* exchange, bint is_end) noexcept nogil:
     cdef connection_t* connection = exchange.upstream
     cdef http1_t* http1 = &connection.http1
-    cdef char* out = connection_reserve(connection, http1_head_bound(&exchange.request))
+    cdef char* out
+    if exchange.request.flags & HEAD_UPGRADE and websocket_add_key(&exchange.request, &connection.worker.random) < 0:
+        connection.io |= IO_BROKEN      # no room in the head
+        connection_wake(connection)
+        return
+    out = connection_reserve(connection, http1_head_bound(&exchange.request))
     http1.phase = HTTP1_HEAD
     http1.scanned = 0
     http1.discarded = 0
@@ -258,7 +265,10 @@ cdef size_t process_head(connection_t* connection, char* data, size_t length, si
 
 cdef bint is_expected(exchange_t* exchange, head_t* head) noexcept nogil:
     if head.status == 101:
-        return exchange.request.flags & HEAD_UPGRADE and head.flags & HEAD_UPGRADE
+        return (
+            exchange.request.flags & HEAD_UPGRADE and head.flags & HEAD_UPGRADE
+            and websocket_accepts(&exchange.request, head)
+        )
     if head.status >= 200:
         return True
     exchange.upstream.http1.discarded += 1

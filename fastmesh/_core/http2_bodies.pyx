@@ -1,7 +1,6 @@
 """Bodies as they come on an HTTP/2 connection: DATA frames to the other side, and windows back."""
 
 from libc.stdint cimport uint8_t
-from libc.string cimport memset
 
 from fastmesh._core.buffers cimport buffer_data, buffer_give, buffer_take
 from fastmesh._core.headers cimport head_copy, header_t
@@ -25,7 +24,7 @@ from fastmesh._core.http2_frames cimport (
 )
 from fastmesh._core.http2_guard cimport http2_guard_count, http2_guard_received_data
 from fastmesh._core.http2_output cimport http2_send_window
-from fastmesh._core.http2_streams cimport http2_chain_append, http2_chain_drop, http2_stream_find
+from fastmesh._core.http2_streams cimport http2_chain_append, http2_stream_find
 from fastmesh._core.live cimport (
     CONNECTION_OPEN,
     HTTP2_AT_FRAME,

@@ -61,7 +61,6 @@ from fastmesh._core.http2_streams cimport (
     http2_stream_any,
     http2_stream_begin,
     http2_stream_change,
-    http2_stream_find,
     http2_stream_new,
     http2_wait,
 )
@@ -117,6 +116,7 @@ cdef http2_t* make_session(connection_t* connection) noexcept nogil:
     cdef http2_t* http2 = http2_session_new(connection, &CLIENT_ROLE)
     if http2 == NULL:
         return NULL
+    http2.streams_max = connection.endpoint.streams_max
     http2.head_max_bytes = HEAD_MAX_BYTES
     http2.header_max_count = HEADER_MAX_COUNT
     connection.client = &HTTP2_CLIENT
@@ -334,6 +334,7 @@ cdef void on_reset(
 
 
 cdef void on_settings(http2_t* http2) noexcept nogil:
+    http2.connection.endpoint.streams_max = http2.streams_max
     connect_waiting(http2)
 
 
@@ -342,10 +343,10 @@ cdef void on_ping_ack(http2_t* http2) noexcept nogil:
 
 
 cdef http2_stream_t* find_refused(const http2_t* http2, uint32_t last_stream_id) noexcept nogil:
-    cdef http2_stream_t* stream
+    cdef http2_stream_t* stream = http2.waiting
     cdef uint32_t i
-    stream = http2.waiting
-    for i in range(http2.stream_count if stream != NULL else 0):
+    cdef uint32_t _i
+    for _i in range(http2.stream_count if stream != NULL else 0):
         if stream.id == 0:
             return stream
         stream = stream.next_waiting

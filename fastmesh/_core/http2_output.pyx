@@ -270,7 +270,7 @@ cdef bint http2_is_blocked(http2_stream_t* stream) noexcept nogil:
 
 
 cdef void mark_end(http2_stream_t* stream) noexcept nogil:
-    """END_STREAM on the DATA frame that was written last, if it was this stream's and is still here; else on its own."""
+    """END_STREAM: on the DATA frame that was written last, if that is this stream's and still here; else on its own."""
     cdef http2_t* http2 = stream.session
     cdef buffer_t* tail = http2.tail
     cdef char* out

@@ -24,7 +24,6 @@ from fastmesh._core.connection cimport (
 )
 from fastmesh._core.hpack cimport hpack_decoder_free, hpack_decoder_init
 from fastmesh._core.http2_bodies cimport (
-    HTTP2_CONNECTION_WINDOW_BYTES,
     http2_body_begin,
     http2_body_piece,
     http2_credit_connection,
@@ -140,7 +139,6 @@ cdef enum:
     SCRATCH_TEXT_BYTES = 262144
     UNREAD_MAX_BYTES = 262144           # of output, before a client that does not read is not listened to any more
     STALL_MS = 30000                    # without a byte taken of what is left of an answer
-    STREAMS_ASSUMED = 100               # until an endpoint says how many it takes (RFC 9113 6.5.2: recommended minimum)
     WINDOW_MAX = 0x7FFFFFFF
 
 # ---- birth, end
@@ -154,7 +152,6 @@ cdef http2_t* http2_session_new(connection_t* connection, const http2_role_t* ro
     http2.role = role
     hpack_decoder_init(&http2.decoder)
     http2.phase = HTTP2_IN_PREFACE if connection.is_downstream else HTTP2_AT_SETTINGS
-    http2.streams_max = STREAMS_ASSUMED
     http2.send_window = HTTP2_WINDOW_BYTES
     http2.receive_window = HTTP2_WINDOW_BYTES
     http2.peer_window = HTTP2_WINDOW_BYTES

@@ -53,6 +53,16 @@ class Problems(Struct, frozen=True):
     warnings: Annotated[list[Problem], Meta(description="of the version that is served")]
 
 
+class Change(Struct, frozen=True):
+    """One thing that a version changed against the one before it."""
+
+    kind: Annotated[str, Meta(description='"listeners", "services", "routes", "files", or a kind without names')]
+    name: Annotated[str, Meta(description="empty: the kind has no names")]
+    action: Literal["added", "removed", "changed"]
+    field: Annotated[str, Meta(description='such as "timeouts.connect"; empty: the whole')]
+    text: Annotated[str, Meta(description="in words")]
+
+
 class Reload(Struct, frozen=True):
     """One attempt to load the directory."""
 
@@ -62,6 +72,8 @@ class Reload(Struct, frozen=True):
     duration_ms: float
     error: str
     problems: list[Problem]
+    changes: Annotated[list[Change], Meta(description="the first of them; none of the first version")]
+    changes_total: int
 
 
 class Listener(Struct, frozen=True):

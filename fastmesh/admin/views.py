@@ -64,7 +64,14 @@ def reload(attempt: AttemptLike) -> model.Reload:
     at = datetime.fromtimestamp(attempt.time_s, UTC)
     outcome: Any = str(attempt.outcome)
     return model.Reload(
-        at, attempt.version, outcome, round(attempt.duration_ms, 3), attempt.error, [problem(each) for each in shown]
+        at,
+        attempt.version,
+        outcome,
+        round(attempt.duration_ms, 3),
+        attempt.error,
+        [problem(each) for each in shown],
+        [model.Change(*change) for change in attempt.changes],
+        attempt.change_count,
     )
 
 

@@ -32,8 +32,17 @@ MAY_IMPORT: dict[str, set[str]] = {
         "_core.shared",
         "_core.tls",
     },
-    # Patterns and log formats are checked by the code that will run them; so are certificates.
-    "config": {"snapshot", "identity.certificates", "identity.validity", "_core.access_log", "_core.regex"},
+    # Patterns and log formats are checked by the code that will run them; so are certificates. Explanations ask the
+    # parser and the router.
+    "config": {
+        "snapshot",
+        "identity.certificates",
+        "identity.validity",
+        "_core.access_log",
+        "_core.http1_parser",
+        "_core.regex",
+        "_core.router",
+    },
     "snapshot": set(),
     "_core": set(),
 }
