@@ -83,11 +83,7 @@ from fastmesh._core.live cimport (
     EXCHANGE_TUNNEL,
     HTTP2_ATTACK_HEAD,
     HTTP2_ATTACK_STREAMS,
-<<<<<<< HEAD
     HTTP2_CLOSED,
-    HTTP2_CLOSED,
-=======
->>>>>>> main
     HTTP2_HALF_LOCAL,
     HTTP2_HALF_REMOTE,
     HTTP2_OPEN,
