@@ -195,7 +195,9 @@ def _answer1(client: Client, chance: random.Random, body: bytes, is_head: bool) 
     elif kind == 2:
         time.sleep(STALL_S)
     elif kind < 6:
-        client.send(b"HTTP/1.1 103 Early Hints\r\nLink: <a>\r\n\r\nHTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
+        client.send(
+            b"HTTP/1.1 103 Early Hints\r\nLink: <a>\r\n\r\nHTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+        )
         for at in range(0, len(body), 30_000):
             piece = body[at : at + 30_000]
             client.send(b"%x\r\n%s\r\n" % (len(piece), piece))
