@@ -33,6 +33,7 @@ from fastmesh._core.exchange cimport (
     exchange_response_head,
     exchange_upstream_drained,
     exchange_upstream_failed,
+    exchange_upstream_gone,
 )
 from fastmesh._core.headers cimport (
     FRAMING_CHUNKED,
@@ -402,7 +403,11 @@ cdef void on_broken(connection_t* connection, int error) noexcept nogil:
         exchange.destination.service.stats.connect_failures += 1
         connection.endpoint.stats.connect_failures += 1
         failed(connection, REASON_UPSTREAM_TLS, connection.tls.detail)
-    elif connection.http1.phase == HTTP1_TUNNEL or connection.http1.phase == HTTP1_COMPLETE:
+    elif connection.http1.phase == HTTP1_COMPLETE:
+        connection.exchange = NULL
+        pool_discard(connection)
+        exchange_upstream_gone(exchange)
+    elif connection.http1.phase == HTTP1_TUNNEL:
         connection.exchange = NULL
         pool_discard(connection)
         exchange_upstream_failed(exchange, REASON_UPSTREAM_RESET, strerror(error), PROOF_NONE)
