@@ -19,7 +19,8 @@ that no route took is (listener, "", "", ""). Snapshot.version is LoadResult.dig
 `LoadResult.sources` maps (kind, name), such as ("routes", "hello"), to a Source with file, line and column;
 `LoadResult.texts` maps the name of each file to its text.
 
-`resolved` maps a name to its IP literals; endpoints of a name that is not in it do not exist yet.
+`resolved` maps a name to its IP literals; endpoints of a name that is not in it do not exist yet. `found` maps the name
+of a service to the endpoints that its sources have found.
 """
 
 from fastmesh.config.compile import CompileCache, IdRegistry, compile_snapshot, names_to_resolve
@@ -29,8 +30,10 @@ from fastmesh.config.schema import (
     AccessLog,
     Admin,
     Config,
+    Discover,
     Dns,
     Drain,
+    Endpoint,
     HealthCheck,
     HttpCheck,
     Listener,
@@ -44,8 +47,10 @@ __all__ = [
     "Admin",
     "CompileCache",
     "Config",
+    "Discover",
     "Dns",
     "Drain",
+    "Endpoint",
     "HealthCheck",
     "HttpCheck",
     "IdRegistry",

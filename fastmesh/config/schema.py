@@ -11,8 +11,10 @@ from fastmesh.config.scalars import (
     Bool,
     BoundAddress,
     CookieName,
+    Directory,
     Duration,
     EndpointAddress,
+    FilePattern,
     HeaderName,
     Host,
     IpAddress,
@@ -26,6 +28,7 @@ from fastmesh.config.scalars import (
     Rate,
     Regex,
     ServiceName,
+    ServiceRecord,
     Share,
     Size,
     Statuses,
@@ -61,6 +64,8 @@ class Mapping(Struct, frozen=True, gc=False):
     short: ClassVar[str] = ""
     choices: ClassVar[tuple[str, ...]] = ()
     """Fields of which exactly one is written."""
+    needed: ClassVar[tuple[str, ...]] = ()
+    """Fields of which at least one is written."""
 
     def flaw(self) -> Flaw | None:
         """What the types cannot say."""
@@ -185,6 +190,40 @@ class Endpoint(Mapping, frozen=True):
     weight: Annotated[Weight, Meta(description="Its share of the requests. 0: no new ones.")] = 1
 
 
+class Discover(Mapping, frozen=True):
+    """A source of endpoints that is followed while the mesh runs. The path of a registry may stand for it."""
+
+    short: ClassVar[str] = "registry"
+    choices: ClassVar[tuple[str, ...]] = ("srv", "files", "registry")
+    srv: Annotated[
+        ServiceRecord | None,
+        Meta(description="SRV records of this name: those of the lowest priority level, with their weights."),
+    ] = None
+    files: Annotated[
+        FilePattern | None,
+        Meta(
+            description="Files that other tools write: lists of endpoints, or of groups as Prometheus has them"
+            " (`file_sd`). A relative path begins at the directory of the configuration."
+        ),
+    ] = None
+    registry: Annotated[
+        Directory | None,
+        Meta(
+            description="The directory where `fastmesh sidecar` registers instances. A relative path begins at the"
+            " directory of the configuration; `registry` is where `--config` leads."
+        ),
+    ] = None
+    labels: Annotated[
+        dict[Label, Label], Meta(description="Put on every endpoint that is found; its own labels come first.")
+    ] = {}
+    allow_empty: Annotated[
+        Bool,
+        Meta(
+            description="`true`: a source that says that there is none is believed. Without it the last endpoints stay."
+        ),
+    ] = False
+
+
 class Balance(Mapping, frozen=True):
     """How an endpoint is chosen. The algorithm alone may stand for it."""
 
@@ -285,7 +324,13 @@ class HealthCheck(Mapping, frozen=True):
 class Service(Mapping, frozen=True):
     """A logical name, and the endpoints that answer to it."""
 
-    endpoints: Annotated[list[Endpoint], Meta(description="Where the service answers.")]
+    needed: ClassVar[tuple[str, ...]] = ("endpoints", "discover")
+    endpoints: Annotated[list[Endpoint], Meta(description="Where the service answers.")] = []
+    discover: Annotated[
+        list[Discover],
+        OneOrMany(),
+        Meta(description="Where more endpoints are found while the mesh runs: one source or several."),
+    ] = []
     balance: Annotated[Balance, Meta(description="How an endpoint is chosen.")] = Balance()
     timeouts: Annotated[ServiceTimeouts, Meta(description="How long the service may take.")] = ServiceTimeouts()
     pool: Annotated[Pool, Meta(description="Connections kept to each endpoint.")] = Pool()

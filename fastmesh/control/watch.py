@@ -14,7 +14,7 @@ import hashlib
 import os
 import struct
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 from fastmesh._core.process import watch_directory
@@ -37,12 +37,21 @@ _EVENT = struct.Struct("iIII")
 _MODIFY = 0x2
 _WRITTEN = 0x8 | 0x40 | 0x80 | 0x200  # closed after writing, moved away, moved here, deleted
 
+YAML = (".yaml", ".yml")
 
-async def changes(directory: Path) -> AsyncIterator[None]:
-    """One item at once, for what happened before, then one after each event and after each difference."""
-    watch = _Watch(directory)
+
+async def changes(
+    directory: Path, suffixes: tuple[str, ...] = YAML, look: Callable[[Path], object] | None = None
+) -> AsyncIterator[None]:
+    """One item at once, for what happened before, then one after each event and after each difference.
+
+    `suffixes`: of files that are waited for while they are written; `look`: what is compared, without
+    it the contents of all YAML files.
+    """
+    watch = _Watch(directory, suffixes)
+    look = look or fingerprint
     try:
-        seen = fingerprint(directory)
+        seen = look(directory)
         compared_s = time.monotonic()
         yield
         while True:
@@ -51,7 +60,7 @@ async def changes(directory: Path) -> AsyncIterator[None]:
             if not happened and not replaced and time.monotonic() - compared_s < POLL_INTERVAL_S:
                 continue
             compared_s = time.monotonic()
-            now = fingerprint(directory)
+            now = look(directory)
             # An event counts even if contents are as before: whoever loaded them may have seen others in between.
             if happened or replaced or now != seen:
                 seen = now
@@ -63,8 +72,9 @@ async def changes(directory: Path) -> AsyncIterator[None]:
 class _Watch:
     """The kernel's view of whatever directory stands at a path."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, suffixes: tuple[str, ...]) -> None:
         self._directory = directory
+        self._suffixes = tuple(map(os.fsencode, suffixes))
         self._loop = asyncio.get_running_loop()
         self._changed = asyncio.Event()
         self._identity = (0, 0)
@@ -123,7 +133,7 @@ class _Watch:
             at += length
             if mask & _WRITTEN:
                 self._writing.pop(name, None)
-            elif mask & _MODIFY and name.endswith((b".yaml", b".yml")) and not name.startswith(b"."):
+            elif mask & _MODIFY and name.endswith(self._suffixes) and not name.startswith(b"."):
                 self._writing.setdefault(name, time.monotonic())
 
     def close(self) -> None:
@@ -146,7 +156,7 @@ def fingerprint(directory: Path) -> str:
     """A hash of the names and contents of the YAML files, and of which cannot be read."""
     digest = hashlib.blake2b(digest_size=16)
     try:
-        paths = sorted(path for path in directory.iterdir() if path.suffix in (".yaml", ".yml"))
+        paths = sorted(path for path in directory.iterdir() if path.suffix in YAML)
     except OSError:
         return ""
     for path in paths:
