@@ -11,6 +11,7 @@ from fastmesh import __version__
 
 COMMANDS = {
     "run": "Run the mesh of a directory.",
+    "sidecar": "Run an application, registered, with a proxy beside it.",
     "check": "Check a directory and say what is wrong.",
     "schema": "Print the JSON Schema of the configuration.",
     "status": "Show a running mesh.",

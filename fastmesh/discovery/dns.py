@@ -39,6 +39,7 @@ class NameState(msgspec.Struct, gc=False):
     error: str = ""  # of the last look-up; empty: it succeeded
     weights: tuple[int, ...] = ()  # of SRV records: parallel to `addresses`
     is_none: bool = False  # the last look-up failed since, as the servers say, there is nothing
+    followed_at: float = msgspec.field(default_factory=time.time)  # seconds since the epoch
 
 
 class _Resolved(NamedTuple):

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Annotated, NamedTuple
+from typing import NamedTuple
 
 import yaml
 
@@ -30,7 +30,7 @@ EXPECTED = "a list of endpoints, or of {targets: [...], labels: {...}}"
 class Group(Mapping, frozen=True):
     """Endpoints that share their labels, as Prometheus has them."""
 
-    targets: Annotated[list[EndpointAddress], "addresses"]
+    targets: list[EndpointAddress]
     labels: dict[Text, Text] = {}
 
 

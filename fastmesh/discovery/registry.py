@@ -2,7 +2,7 @@
 
 A lease ends when its file has not been written for its time to live. Clocks of machines differ, so the `expires_at`
 that the instance wrote is not compared with our clock. What counts is how long ago we saw the file change, by a clock
-that nobody sets. Only a file that is there when we first look has to be judged by a date: by its modification time,
+that nobody sets. Only files that are there when we first look have to be judged by a date: by their modification time,
 which a file system gives to all files by one clock. Should that clock differ from ours, a live instance is seen again
 at its next renewal (a third of the time to live), and a dead one is believed for one time to live at most.
 """
@@ -36,6 +36,8 @@ class Registry:
     def __init__(self, directory: Path) -> None:
         self._directory = directory
         self._leases: dict[str, _Known] = {}
+        self._by_service: dict[str, list[_Known]] = {}
+        self._has_looked = False
         self._error = ""
 
     def look(self, listing: Listing, now_s: float, unix_s: float) -> None:
@@ -51,10 +53,12 @@ class Registry:
             for name, stamp in listing.files.items()
             if (service := service_of(name))
         }
+        self._has_looked = True
+        self._by_service = {}
+        for lease in self._leases.values():
+            self._by_service.setdefault(lease.service, []).append(lease)
 
-    def _read(
-        self, name: str, service: str, stamp: Stamp, known: _Known | None, now_s: float, unix_s: float
-    ) -> _Known:
+    def _read(self, name: str, service: str, stamp: Stamp, known: _Known | None, now_s: float, unix_s: float) -> _Known:
         path = self._directory / name
         try:
             lease = msgspec.json.decode(read_file(path), type=Lease)
@@ -63,22 +67,22 @@ class Registry:
             return _bad(stamp, service, known, f"{path}: it cannot be read: {(error.strerror or str(error)).lower()}")
         except (msgspec.MsgspecError, InvalidText) as error:
             return _bad(stamp, service, known, f"{path}: not a lease: {error}")
-        age_s = 0.0 if known else max(unix_s - stamp[0] / 1e9, 0.0)
+        age_s = 0.0 if self._has_looked else max(unix_s - stamp[0] / 1e9, 0.0)
         return _Known(stamp, service, endpoint, "", now_s + lease.ttl_s - age_s)
 
     def endpoints(self, service: str, now_s: float) -> tuple[Endpoint, ...]:
         """Those of a service whose leases hold, in the order of the files' names."""
         return tuple(
             known.endpoint
-            for known in self._leases.values()
-            if known.service == service and known.endpoint is not None and known.ends_s > now_s
+            for known in self._by_service.get(service, ())
+            if known.endpoint is not None and known.ends_s > now_s
         )
 
     def errors(self, service: str) -> tuple[str, ...]:
         """What is wrong with the directory, or with leases of a service."""
         if self._error:
             return (self._error,)
-        return tuple(known.error for known in self._leases.values() if known.error and known.service == service)
+        return tuple(known.error for known in self._by_service.get(service, ()) if known.error)
 
     def next_end_s(self, now_s: float) -> float | None:
         """When the next lease runs out; None: none does."""

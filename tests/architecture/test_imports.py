@@ -12,14 +12,18 @@ EVERYTHING = {"_core", "admin", "config", "control", "discovery", "health", "ide
 MAY_IMPORT: dict[str, set[str]] = {
     "__main__": {"cli"},
     # Each process of `run` starts in a module of its own, so that workers never load the control plane.
-    "cli": {"app", "config", "launcher", "snapshot", "supervisor", "worker", "_core.load_generator"},
+    "cli": {
+        "app", "config", "launcher", "lease", "sidecar", "snapshot", "supervisor", "worker", "_core.load_generator",
+    },
+    "sidecar": {"lease", "_core.process"},
+    "lease": set(),
     "app": EVERYTHING | {"supervisor"},
     "launcher": {"wire", "_core.process"},
     "supervisor": {"wire", "control"},
     "worker": {"_core", "snapshot", "wire"},
     "wire": {"snapshot"},
     "control": {"config", "snapshot", "wire", "_core.process", "_core.shared"},
-    "discovery": {"config", "snapshot"},
+    "discovery": {"config", "lease", "snapshot"},
     "health": {"config", "snapshot"},
     "admin": {"config", "snapshot", "_core.histogram", "_core.reason", "_core.shared"},
     "identity": {"config", "snapshot"},
