@@ -81,8 +81,8 @@ class Sidecar:
         except Ended as end:
             if str(end):
                 say(str(end))
-            self._end_application()
-            return end.exit_code
+            exit_code = self._end_application()
+            return exit_code if self._stops and self._application is not None else end.exit_code
         finally:
             self._deregister()
             self._end_proxy()
