@@ -231,12 +231,13 @@ def _names(now: Status) -> Table:
 
 def _sources(now: Status) -> Table:
     table = _table("Discovery", "service", "source", "#endpoints", "#age", "error")
+    table.columns[-1].no_wrap = False
     for each in now["sources"][:ROWS_MAX]:
         errors = each["errors"]
         age = _span(each["age_s"]) if errors else "-"
-        more = f" (and {len(errors) - 1} more)" if len(errors) > 1 else ""
+        error = _place(now, "".join(errors[:1])).append(f" (and {len(errors) - 1} more)" if len(errors) > 1 else "")
         where = _text(f"{each['kind']} {each['place']}")
-        table.add_row(_text(each["service"]), where, str(each["endpoints"]), age, _text("".join(errors[:1]) + more))
+        table.add_row(_text(each["service"]), where, str(each["endpoints"]), age, error)
     return table
 
 

@@ -145,16 +145,16 @@ def test_the_lease_of_a_dead_node_runs_out(mesh: Mesh, start: Start, registry: P
 def test_the_last_instance_stays_known_unless_none_is_allowed(mesh: Mesh, start: Start, registry: Path) -> None:
     serve(mesh, f"{{registry: {registry}}}")
     mesh.start()
-    start("only", "--drain", "0s").registered()
+    only = start("only", "--drain", "0s").registered()
     wait_until(lambda: answers(mesh) == {"only"}, "the instance")
-    for path in registry.iterdir():
-        path.unlink()
+    only.end()
     wait_until(lambda: mesh.admin("/sources").json[0]["errors"], "the registry to be found empty")
-    assert answers(mesh) == {"only"}
     (source,) = mesh.admin("/sources").json
     assert (source["service"], source["kind"], source["endpoints"]) == ("hello", "registry", 1)
+    assert mesh.get().headers["x-fastmesh-reason"] == "connect_failed"
     serve(mesh, f"{{registry: {registry}, allow_empty: true}}")
-    wait_until(lambda: mesh.admin("/sources").json[0]["errors"] == [], "the registry to be believed, or renewed")
+    wait_until(lambda: mesh.get().headers["x-fastmesh-reason"] == "no_endpoint", "the registry to be believed")
+    assert mesh.admin("/sources").json[0]["errors"] == []
 
 
 def test_no_request_is_lost_when_an_instance_ends(mesh: Mesh, start: Start, registry: Path) -> None:
