@@ -10,9 +10,10 @@ from __future__ import annotations
 
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
 import yaml
+from msgspec import Meta
 
 from fastmesh.config import Endpoint, Problem
 from fastmesh.config.decode import StructReader
@@ -30,8 +31,8 @@ EXPECTED = "a list of endpoints, or of {targets: [...], labels: {...}}"
 class Group(Mapping, frozen=True):
     """Endpoints that share their labels, as Prometheus has them."""
 
-    targets: list[EndpointAddress]
-    labels: dict[Text, Text] = {}
+    targets: Annotated[list[EndpointAddress], Meta(description="Addresses, each with its port.")]
+    labels: Annotated[dict[Text, Text], Meta(description="Of all of them.")] = {}
 
 
 _endpoint, _group = StructReader(Endpoint), StructReader(Group)

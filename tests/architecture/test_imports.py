@@ -13,7 +13,15 @@ MAY_IMPORT: dict[str, set[str]] = {
     "__main__": {"cli"},
     # Each process of `run` starts in a module of its own, so that workers never load the control plane.
     "cli": {
-        "app", "config", "launcher", "lease", "sidecar", "snapshot", "supervisor", "worker", "_core.load_generator",
+        "app",
+        "config",
+        "launcher",
+        "lease",
+        "sidecar",
+        "snapshot",
+        "supervisor",
+        "worker",
+        "_core.load_generator",
     },
     "sidecar": {"lease", "_core.process"},
     "lease": set(),

@@ -77,9 +77,7 @@ def drop(path: Path, content: object) -> None:
     beside.rename(path)
 
 
-def test_srv_records_are_used_and_followed(
-    mesh: Mesh, dns_server: DnsServer, pair: tuple[Upstream, Upstream]
-) -> None:
+def test_srv_records_are_used_and_followed(mesh: Mesh, dns_server: DnsServer, pair: tuple[Upstream, Upstream]) -> None:
     first, second = pair
     dns_server.records[SRV, "SRV"] = (0, [f"10 30 {first.port} a.example.", "20 1 1 b.example."])
     serve_srv(mesh, dns_server)
@@ -113,9 +111,7 @@ def test_srv_records_that_fail_stay(mesh: Mesh, dns_server: DnsServer, upstream:
 
 
 @pytest.mark.parametrize(("more", "answer"), [("", "upstream"), (", allow_empty: true", "503")])
-def test_srv_records_that_go(
-    mesh: Mesh, dns_server: DnsServer, upstream: Upstream, more: str, answer: str
-) -> None:
+def test_srv_records_that_go(mesh: Mesh, dns_server: DnsServer, upstream: Upstream, more: str, answer: str) -> None:
     dns_server.records[SRV, "SRV"] = (0, [f"1 1 {upstream.port} a.example."])
     serve_srv(mesh, dns_server, more)
     mesh.start()
@@ -126,9 +122,7 @@ def test_srv_records_that_go(
     wait_until(lambda: answers(mesh) == {answer}, answer)
 
 
-def test_a_change_of_names_loses_no_request(
-    mesh: Mesh, dns_server: DnsServer, pair: tuple[Upstream, Upstream]
-) -> None:
+def test_a_change_of_names_loses_no_request(mesh: Mesh, dns_server: DnsServer, pair: tuple[Upstream, Upstream]) -> None:
     """The old endpoints serve until the new names have addresses."""
     first, second = pair
     dns_server.records[SRV, "SRV"] = (0, [f"1 1 {first.port} a.example."])

@@ -206,9 +206,7 @@ def test_a_proxy_that_dies_is_started_again(mesh: Mesh, start: Start) -> None:
 
 
 @pytest.mark.parametrize(("path", "code"), [("/exit/0", 0), ("/exit/7", 7)])
-def test_an_application_that_ends_ends_everything(
-    mesh: Mesh, start: Start, path: str, code: int
-) -> None:
+def test_an_application_that_ends_ends_everything(mesh: Mesh, start: Start, path: str, code: int) -> None:
     serve(mesh, "registry")
     sidecar = start("only", "--config", str(mesh.directory)).registered()
     proxy = mesh.status()["pid"]

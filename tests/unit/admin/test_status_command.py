@@ -53,6 +53,7 @@ def test_everything_at_a_glance(address: str, mesh: ExampleMesh) -> None:
     assert row(result, "assets", "1/1", "0", "-", "-")
     assert row(result, "1", "4712", "serving", "1", "killed by SIGKILL")
     assert row(result, "assets.example", "10.0.0.7")
+    assert row(result, "assets", "files places/*.json", "1", "places/a.json:1:1: found a mapping")
     assert row(result, "warning web.yaml:9:3 the route can never match")
 
 
