@@ -301,3 +301,12 @@ def test_a_registry_is_needed() -> None:
     ended = run("--service", "a", "--port", "1", "--", "true")
     assert ended.returncode == 2
     assert "give --registry, or --config" in ended.stderr
+
+
+def test_what_an_application_leaves_behind_is_ended(tmp_path: Path) -> None:
+    note = tmp_path / "pid"
+    options = ["--service", "a", "--port", str(free_port()), "--registry", str(tmp_path / "registry")]
+    ended = run(*options, "--", "sh", "-c", f"sleep 1000 & echo $! > {note}; exit 4")
+    assert ended.returncode == 4
+    left = int(note.read_text())
+    wait_until(lambda: not is_running(left), "what was left behind to end")
