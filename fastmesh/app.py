@@ -14,8 +14,9 @@ from fastmesh import __version__, wire
 from fastmesh._core.engine import LIVE_KINDS
 from fastmesh._core.shared import SharedMemory
 from fastmesh.admin import AdminServer, Api
-from fastmesh.config import CompileCache, Config, LoadResult, compile_snapshot
+from fastmesh.config import Certificates, CompileCache, Config, Listener, LoadResult, compile_snapshot
 from fastmesh.config.addresses import split_address
+from fastmesh.control.expiry import warn_daily
 from fastmesh.control.history import Attempt, Outcome
 from fastmesh.control.notify import notify
 from fastmesh.control.publish import Publisher
@@ -29,7 +30,7 @@ from fastmesh.health import EndpointHealth, HealthChecker, checked_services
 from fastmesh.snapshot import Snapshot
 from fastmesh.supervisor import obey_launcher
 from fastmesh.telemetry import logs
-from fastmesh.telemetry.figures import ControlFigures, DiscoveryFigures
+from fastmesh.telemetry.figures import CertificateExpiry, ControlFigures, DiscoveryFigures
 from fastmesh.telemetry.figures import EndpointHealth as EndpointFigures
 from fastmesh.telemetry.figures import ServiceHealth as ServiceFigures
 from fastmesh.telemetry.ids import IdRegistry, Kind
@@ -75,7 +76,7 @@ class Mesh:
         self._sockets = ListeningSockets()
         self._publisher = Publisher(self.state, self._sockets)
         self._workers = Workers(self.state, launcher, self.shared, self._publisher, self._log_sink.open_pipe)
-        watch = partial(changes, suffixes=SUFFIXES, look=list_files)
+        watch = partial(changes, suffixes=SUFFIXES, look=lambda folder, _: list_files(folder))
         self._discovery = Discovery(directory, self._on_endpoints, watch)
         self._checker = HealthChecker(self.shared)
         self._reloader = Reloader(directory, self.state, self._apply)
@@ -99,6 +100,7 @@ class Mesh:
             return False
         self._run(self._reloader.follow())
         self._run(self._recycle_ids())
+        self._run(warn_daily(self.state))
         self._say_what_is_served()
         notify("READY=1")
         return True
@@ -172,7 +174,7 @@ class Mesh:
             self._set_log_path(config)
             if self.ended.is_set():
                 raise BindError("the mesh is about to end")
-            snapshot = self._compile(config, result.digest)
+            snapshot = self._compile(config, result.digest, result.certificates)
             self._publisher.publish(snapshot, self._workers.channels, config.drain.timeout)
         except BindError:
             await self._take_back(admin)
@@ -221,15 +223,15 @@ class Mesh:
         except OSError as error:
             raise BindError(f"access_log: cannot write to {path}: {error.strerror}") from None
 
-    def _compile(self, config: Config, digest: str) -> Snapshot:
+    def _compile(self, config: Config, digest: str, certificates: Certificates) -> Snapshot:
         resolved, found = self._discovery.resolved(config), self._discovery.found(config)
-        return compile_snapshot(config, digest, self._registry, resolved, self._compile_cache, found)
+        return compile_snapshot(config, digest, self._registry, resolved, self._compile_cache, certificates, found)
 
     def _on_endpoints(self) -> None:
         """Sources or names say other than before: the version stays, endpoints change."""
         if self._loaded is None:
             return
-        snapshot = self._compile(self._config, self.state.version)
+        snapshot = self._compile(self._config, self.state.version, self._loaded.certificates)
         self._publisher.update_endpoints(snapshot, self._workers.channels)
         self._checker.update(checked_services(self._config, snapshot))
         self._retain_ids(snapshot)
@@ -268,14 +270,23 @@ class Mesh:
     def _say_what_is_served(self) -> None:
         """On standard error: standard output belongs to the access log."""
         lines = [f"fastmesh {__version__} serves {self.state.directory} with {self.state.worker_count} worker(s)"]
-        lines += [f"  listener {listener.name}: http://{listener.address}" for listener in self.state.listeners]
+        schemes = {name: scheme_of(listener) for name, listener in self._config.listeners.items()}
+        lines += [f"  listener {each.name}: {schemes[each.name]}://{each.address}" for each in self.state.listeners]
         lines.append(f"  admin: http://{self._config.admin.address}")
         print("\n".join(lines), file=sys.stderr, flush=True)
+
+
+def scheme_of(listener: Listener) -> str:
+    """What stands before its address in a URL."""
+    plain, secure = ("tcp", "tls") if listener.spoken == "tcp" else ("http", "https")
+    return plain if listener.tls is None else secure
 
 
 def ids_in_use(snapshot: Snapshot) -> dict[Kind, set[int]]:
     """The ids that a snapshot names, by kind."""
     series = {id for route in snapshot.routes for destination in route.destinations for id in destination.series_ids}
+    for listener in snapshot.listeners:
+        series |= {id for route in listener.tcp_routes for each in route.destinations for id in each.series_ids}
     return {
         Kind.LISTENER: {listener.id for listener in snapshot.listeners},
         Kind.SERVICE: {service.id for service in snapshot.services},
@@ -304,6 +315,9 @@ def control_figures(
         panicking = 100 * healthy < service.panic_percent * total
         services.append(ServiceFigures(service.name, healthy, total, panicking))
     last = state.history.last
+    expiries: dict[str, int] = {}  # a file may hold a certificate here, and stand for a CA there
+    for file in state.certificates:
+        expiries[file.name] = min(file.validity.not_after_s, expiries.get(file.name, file.validity.not_after_s))
     return ControlFigures(
         version=__version__,
         snapshot_version=state.version,
@@ -317,6 +331,7 @@ def control_figures(
         services=services,
         endpoints=endpoints,
         discovery=discovery,
+        certificates=[CertificateExpiry(name, at_s) for name, at_s in expiries.items()],
         log_lines_written=log_sink.lines_written,
         log_lines_dropped=log_sink.lines_dropped,
     )

@@ -14,10 +14,13 @@ import uvloop
 
 from fastmesh import wire
 from fastmesh._core.engine import Engine
+from fastmesh._core.openssl import TlsUnavailable
 from fastmesh._core.shared import SharedMemory
 
 if TYPE_CHECKING:
     from fastmesh._core.tables import Tables
+    from fastmesh.identity.credentials import Credentials, SnapshotCredentials
+    from fastmesh.snapshot import Snapshot
 
 DRAIN_GRACE_S = 0.5
 """After the drain's deadline: time for the engine to close what was left."""
@@ -56,6 +59,7 @@ class _Worker:
         self._shared = shared
         self._engine = Engine(shared, slot)
         self._loop = asyncio.get_running_loop()
+        self._credentials: Credentials | None = None  # made for the first snapshot that uses TLS
         self._new_listeners: dict[int, int] = {}  # listener id: descriptor, until the next Install
 
     def begin(self, access_log_fd: int) -> None:
@@ -102,7 +106,7 @@ class _Worker:
             while self._new_listeners:
                 listener_id, fd = self._new_listeners.popitem()
                 self._engine.add_listener(listener_id, fd)
-        except (ValueError, OSError) as error:
+        except (ValueError, OSError, TlsUnavailable) as error:
             self._channel.send(wire.Rejected(version, str(error)))
         else:
             self._channel.send(wire.Installed(version))
@@ -117,12 +121,21 @@ class _Worker:
             try:
                 next(decoding)
             except StopIteration as end:
-                tables = self._engine.begin(end.value)
+                tables = self._engine.begin(end.value, self._credentials_of(end.value))
                 break
             await asyncio.sleep(0)
         while not tables.step():
             await asyncio.sleep(0)
         return tables
+
+    def _credentials_of(self, snapshot: Snapshot) -> SnapshotCredentials | None:
+        if not any(one.tls for one in snapshot.listeners) and not any(one.tls for one in snapshot.services):
+            return None
+        if self._credentials is None:
+            from fastmesh.identity.credentials import Credentials  # a worker without TLS never loads cryptography
+
+            self._credentials = Credentials()
+        return self._credentials.of(snapshot)
 
     async def _drain(self, timeout_ms: int) -> None:
         """Until no client is left; the supervisor may go in the meantime."""

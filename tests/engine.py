@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import select
 import socket
+import ssl
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -15,6 +16,7 @@ import msgspec
 from fastmesh import snapshot as s
 from fastmesh._core.engine import Engine
 from fastmesh._core.shared import SharedMemory
+from fastmesh.identity.credentials import Credentials
 
 TIMEOUT_S = 10.0
 LISTENER = s.Listener(
@@ -73,6 +75,7 @@ def make_snapshot(
     route: dict[str, Any] | None = None,
     limits: tuple[s.Limit, ...] = (),
     version: str = "01",
+    certificates: tuple[s.Certificate, ...] = (),
 ) -> s.Snapshot:
     """One listener, one service with an endpoint for each port, one route; with fields replaced."""
     endpoints = tuple(s.Endpoint(id=i + 1, host="127.0.0.1", port=port) for i, port in enumerate(ports))
@@ -82,6 +85,7 @@ def make_snapshot(
         services=(msgspec.structs.replace(SERVICE, **{"endpoints": endpoints, **(service or {})}),),
         routes=(msgspec.structs.replace(ROUTE, **(route or {})),),
         limits=limits,
+        certificates=certificates,
     )
 
 
@@ -93,14 +97,19 @@ class EngineThread:
         self.engine = Engine(self.shared, 0)
         self._lock = threading.Lock()
         self._stopped = threading.Event()
+        self._credentials: Credentials | None = None
         self.install(snapshot)
         self.port = self.listen()
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()
 
     def install(self, snapshot: s.Snapshot) -> None:
+        credentials = None
+        if any(one.tls is not None for one in (*snapshot.listeners, *snapshot.services)):
+            self._credentials = self._credentials or Credentials()
+            credentials = self._credentials.of(snapshot)
         with self._lock:
-            tables = self.engine.begin(s.decode(s.encode(snapshot)))
+            tables = self.engine.begin(s.decode(s.encode(snapshot)), credentials)
             while not tables.step():
                 pass
             self.engine.install(tables)
@@ -244,8 +253,9 @@ class Response(msgspec.Struct):
 class ScriptedUpstream:
     """A server whose every connection is handled by a function of the test's, on a thread of its own."""
 
-    def __init__(self, script: Callable[[Client, int], None]) -> None:
+    def __init__(self, script: Callable[[Client, int], None], tls: ssl.SSLContext | None = None) -> None:
         self._script = script
+        self._tls = tls
         self._listening = socket.create_server(("127.0.0.1", 0), backlog=1024)
         self.port: int = self._listening.getsockname()[1]
         self.connections = 0
@@ -270,6 +280,8 @@ class ScriptedUpstream:
 
     def _handle(self, client: Client, number: int) -> None:
         try:
+            if self._tls is not None:
+                client.sock = self._tls.wrap_socket(client.sock, server_side=True)
             self._script(client, number)
         except (EOFError, OSError):
             pass  # the engine ended the connection, as it may

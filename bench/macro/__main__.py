@@ -11,8 +11,8 @@ from types import FrameType
 from bench.macro import install, report
 from bench.macro.charts import chart
 from bench.macro.processes import ProcessError
-from bench.macro.proxies import CONNECTIONS_MAX
 from bench.macro.rows import Row, all_rows
+from bench.macro.shapes import CONNECTIONS_MAX
 from bench.macro.suite import Plan, Suite, make_plan
 
 BENCH = Path(__file__).resolve().parent.parent

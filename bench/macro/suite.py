@@ -10,14 +10,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
 
-from bench.macro import upstream
+from bench.macro import certificates, upstream
 from bench.macro.load import LoadError
-from bench.macro.ports import free_ports, wait_ready
+from bench.macro.ports import free_ports
 from bench.macro.processes import Process, ProcessError
-from bench.macro.proxies import COMMANDS, Place
+from bench.macro.proxies import COMMANDS
+from bench.macro.ready import wait_ready
 from bench.macro.rows import COLUMNS, Figures, Row, Stage, Subject
+from bench.macro.shapes import Place
 
-TOTAL_TIMEOUT_S = 12 * 60
+TOTAL_TIMEOUT_S = 30 * 60
 
 
 @dataclass
@@ -77,39 +79,51 @@ class Suite:
         try:
             with tempfile.TemporaryDirectory(prefix="fastmesh-bench-") as name:
                 folder = Path(name)
-                port = free_ports(1)[0]
-                with upstream.start(folder / "upstream", port, {self.plan.load_cpu}):
+                certificates.make(folder / "certificates")
+                running = upstream.running(folder / "upstream", folder / "certificates", {self.plan.load_cpu})
+                with running as upstreams:
                     for number, row in enumerate(rows, 1):
                         print(f"\n[{number}/{len(rows)}] {row.title}", flush=True)
-                        self._run_row(row, folder / row.key, port)
+                        self.run_row(row, folder, upstreams.port(row.shape))
         finally:
             os.sched_setaffinity(0, self.plan.all_cpus)
 
-    def _run_row(self, row: Row, folder: Path, upstream_port: int) -> None:
+    def run_row(self, row: Row, folder: Path, upstream_port: int) -> None:
+        """Measure one row over running upstreams."""
         results = self.results.setdefault(row.key, {})
+        tools = [tool for tool in row.shape.tools if tool in self.missing]
         with ExitStack() as stack:
             stages = []
             for subject in row.subjects:
                 result = results.setdefault(subject.name, Result())
-                if subject.proxy in self.missing:
-                    result.error = "not installed"
+                if subject.proxy in self.missing or tools:
+                    result.error = f"{', '.join(tools)} not installed" if tools else "not installed"
                     continue
                 with _noted(subject, result):
-                    place = folder / f"{subject.proxy}-{subject.routes}-{subject.workers}"
-                    stages.append(self._start(subject, place, upstream_port, stack))
+                    stages.append(self._start(row, subject, folder, upstream_port, stack))
             for number in range(1, 2 if row.once else self.plan.rounds + 1):
                 for stage in stages:
                     self._measure(row, stage, results[stage.subject.name], number)
 
-    def _start(self, subject: Subject, folder: Path, upstream_port: int, stack: ExitStack) -> Stage:
-        folder.mkdir(parents=True)
+    def _start(self, row: Row, subject: Subject, folder: Path, upstream_port: int, stack: ExitStack) -> Stage:
+        own = folder / row.key / f"{subject.proxy}-{subject.routes}-{subject.workers}"
+        own.mkdir(parents=True)
         port, admin_port = free_ports(2)
-        place = Place(folder, port, upstream_port, admin_port, subject.routes, subject.workers)
+        place = Place(
+            folder=own,
+            certificates=folder / "certificates",
+            shape=row.shape,
+            port=port,
+            upstream_port=upstream_port,
+            admin_port=admin_port,
+            routes=subject.routes,
+            workers=subject.workers,
+        )
         cpus = {self.plan.proxy_cpu} if subject.workers == 1 else set(sorted(self.plan.all_cpus)[-subject.workers :])
         command = COMMANDS[subject.proxy](place)
-        process = stack.enter_context(Process(subject.name, command, cpus, folder / "log"))
-        wait_ready(process, port, "/small", "bench.example", upstream.BODY_BYTES["/small"])
-        return Stage(subject, process, port, folder, self.plan.seconds)
+        process = stack.enter_context(Process(subject.name, command, cpus, own / "log"))
+        wait_ready(process, place)
+        return Stage(subject, process, place, self.plan.seconds)
 
     def _measure(self, row: Row, stage: Stage, result: Result, number: int) -> None:
         if time.monotonic() > self._deadline:

@@ -23,6 +23,7 @@ class AccessFormat:
     def format(self, record: Mapping[str, object]) -> bytes:
         """One line, its line end included, as the data plane writes it.
 
-        `record` maps names of FIELDS to values; "time" is an int, in microseconds of Unix time; strings may be bytes. What is missing is empty or 0. Without "method" there was no request that was
-        understood. Raises KeyError on an unknown name, TypeError, OverflowError.
+        `record` maps names of FIELDS to values; "time" is an int, in microseconds of Unix time; strings may be bytes.
+        What is missing is empty or 0. Without "method" there was no request that was understood. Raises KeyError on an
+        unknown name, TypeError, OverflowError.
         """

@@ -12,7 +12,11 @@ cdef enum:
 cdef enum read_result_t:
     READ_NOTHING = 0
     READ_END = -1                       # the peer has sent all
-    READ_BROKEN = -2                    # reset
+    READ_BROKEN = -2                    # reset, or, from an endpoint with TLS, the end without close_notify
+
+# A connection that has `tls` (tls_accept, tls_connect) shakes hands before it is OPEN and events.on_connected is
+# called. When that fails, events.on_broken is called for an endpoint's connection (`tls.failure` is set); a client's is
+# counted and ends without a word to its codec.
 
 # A connection in the worker's epoll set and list, or NULL (no memory, or epoll refused: `fd` is then closed).
 cdef connection_t* connection_new(worker_t* worker, int fd, const io_events_t* events, uint8_t state) noexcept nogil
@@ -28,11 +32,14 @@ cdef void connection_commit(connection_t* connection, size_t size) noexcept nogi
 # Send, or queue what the socket does not take.
 cdef void connection_write(connection_t* connection, const char* data, size_t length) noexcept nogil
 cdef void connection_flush(connection_t* connection) noexcept nogil
-# Whether output waits for the peer; its source is then told when it does not any more (events.on_drained).
+# It is connected: send what stands before everything else.
+cdef void connection_send_preamble(connection_t* connection) noexcept nogil
+# Whether output waits for the peer; its source is then told when it does not any more (events.on_drained, from
+# connection_handle only: never within a call of these functions).
 cdef bint connection_is_blocked(connection_t* connection) noexcept nogil
 # Whether the peer has taken anything of our output since this was last asked, be it out of the kernel's buffers.
 cdef bint connection_has_progressed(connection_t* connection) noexcept nogil
-# Its deadline passed while it was FLUSHING or LINGERING.
+# Its deadline passed while it was FLUSHING or LINGERING, or, a client's, SECURING.
 cdef void connection_on_deadline(connection_t* connection) noexcept nogil
 # Handle what the flags say: called by the engine for an event, or when the connection is listed as ready.
 cdef void connection_handle(connection_t* connection) noexcept nogil

@@ -7,11 +7,11 @@ filled it.
 Input is received into the worker's scratch buffer, which all connections share; only what is not consumed at once is
 copied into a buffer of the connection's own. So an idle connection holds no buffer at all.
 
-    CONNECTING -> OPEN -> FLUSHING -> LINGERING -> CLOSED
-                       (each may go to CLOSED at once)
+    CONNECTING -> SECURING -> OPEN -> FLUSHING -> LINGERING -> CLOSED
+                  (TLS only)          (each may go to CLOSED at once)
 """
 
-from libc.errno cimport EAGAIN, ECONNRESET
+from libc.errno cimport ECONNRESET, EPROTO
 from libc.stdlib cimport calloc, free
 from libc.string cimport memcpy, memmove
 
@@ -23,10 +23,10 @@ from fastmesh._core.live cimport (
     CONNECTION_FLUSHING,
     CONNECTION_LINGERING,
     CONNECTION_OPEN,
+    CONNECTION_SECURING,
     IO_BLOCKED,
     IO_BROKEN,
     IO_END,
-    IO_PEER_SHUT,
     IO_READABLE,
     IO_SHUT,
     IO_WRITABLE,
@@ -35,7 +35,11 @@ from fastmesh._core.live cimport (
     LIVE_UPSTREAM,
     SOURCE_CONNECTION,
     TIMER_CONNECTION,
+    TLS_CLOSED,
+    TLS_OK,
+    TLS_TIMEOUT,
     buffer_t,
+    listener_t,
 )
 from fastmesh._core.sockets cimport (
     EPOLL_CTL_ADD,
@@ -50,13 +54,19 @@ from fastmesh._core.sockets cimport (
     iovec,
     shutdown,
     socket_error,
-    socket_receive,
     socket_reset_on_close,
     socket_send,
-    socket_send_pieces,
     socket_unsent,
 )
 from fastmesh._core.timer_wheel cimport wheel_cancel, wheel_set
+from fastmesh._core.tls cimport TLS_DONE, TLS_WAITS, tls_free
+from fastmesh._core.transport cimport (
+    transport_receive,
+    transport_receive_plain,
+    transport_say_end,
+    transport_secure,
+    transport_send,
+)
 
 cdef enum:
     PIECES_MAX = 16
@@ -93,29 +103,13 @@ cdef connection_t* connection_new(worker_t* worker, int fd, const io_events_t* e
     return connection
 
 
+cdef void drop_buffer(worker_t* worker, buffer_t** buffer) noexcept nogil:
+    if buffer[0] != NULL:
+        buffer_give(worker, buffer[0])
+        buffer[0] = NULL
+
+
 # ---- input
-
-
-cdef inline int64_t receive(connection_t* connection, char* data, size_t room) noexcept nogil:
-    cdef ssize_t received = socket_receive(connection.fd, data, room)
-    if received > 0:
-        if connection.listener != NULL:
-            connection.listener.stats.bytes_in += <uint64_t>received
-        if <size_t>received < room:
-            # A short read has emptied the socket; a FIN behind it makes an edge of its own, unless it is known already.
-            if not connection.io & IO_PEER_SHUT:
-                connection.io &= ~IO_READABLE
-        elif connection.read_bytes < READ_MAX_BYTES:
-            connection.read_bytes = min(connection.read_bytes * 4, READ_MAX_BYTES)
-        return received
-    connection.io &= ~IO_READABLE
-    if received == 0:
-        connection.io |= IO_END
-        return READ_END
-    if received == -EAGAIN:
-        return READ_NOTHING
-    connection.io |= IO_BROKEN
-    return READ_BROKEN
 
 
 cdef int64_t connection_read(connection_t* connection, char** data, uint64_t* room) noexcept nogil:
@@ -128,7 +122,7 @@ cdef int64_t connection_read(connection_t* connection, char** data, uint64_t* ro
     if kept == NULL:
         data[0] = buffer_data(worker.scratch)
         room[0] = worker.scratch.capacity
-        return receive(connection, data[0], connection.read_bytes)
+        return transport_receive(connection, data[0], connection.read_bytes)
     length = kept.end - kept.begin
     if kept.begin > 0:
         memmove(buffer_data(kept), buffer_data(kept) + kept.begin, length)
@@ -143,7 +137,7 @@ cdef int64_t connection_read(connection_t* connection, char** data, uint64_t* ro
         larger.end = length
         buffer_give(worker, kept)
         connection.input = kept = larger
-    received = receive(connection, buffer_data(kept) + length, buffer_room(kept) - INPUT_SPARE_BYTES)
+    received = transport_receive(connection, buffer_data(kept) + length, buffer_room(kept) - INPUT_SPARE_BYTES)
     if received <= 0:
         return received
     kept.end += <uint32_t>received
@@ -238,6 +232,9 @@ cdef void drop_output(connection_t* connection) noexcept nogil:
         buffer_give(connection.worker, buffer)
     connection.output_last = NULL
     connection.output_bytes = 0
+    if connection.tls != NULL and connection.tls.unsent != NULL:
+        buffer_give(connection.worker, connection.tls.unsent)
+        connection.tls.unsent = NULL
 
 
 cdef void advance_output(connection_t* connection, size_t sent) noexcept nogil:
@@ -265,59 +262,47 @@ cdef void fail_output(connection_t* connection) noexcept nogil:
     connection_wake(connection)
 
 
-cdef ssize_t send_output(connection_t* connection, const char* extra, size_t extra_length) noexcept nogil:
+cdef int64_t send_output(connection_t* connection, const char* extra, size_t extra_length) noexcept nogil:
     """Send the queue and then `extra` in one call. How many of extra's bytes went; -1 when the connection is broken."""
     cdef iovec[PIECES_MAX] pieces
     cdef buffer_t* buffer = connection.output_first
     cdef size_t count = 0
     cdef size_t queued = 0
-    cdef bint with_extra
-    cdef ssize_t sent
+    cdef int64_t sent
     while buffer != NULL and count < PIECES_MAX - 1:
         pieces[count].iov_base = buffer_data(buffer) + buffer.begin
         pieces[count].iov_len = buffer.end - buffer.begin
         queued += pieces[count].iov_len
         count += 1
         buffer = buffer.next
-    with_extra = buffer == NULL and extra_length > 0
-    if with_extra:
+    if buffer == NULL and extra_length > 0:
         pieces[count].iov_base = <void*>extra
         pieces[count].iov_len = extra_length
         count += 1
-    if count == 0:
+    if count == 0 and connection.output_bytes == 0:
         return 0
-    if count == 1:
-        sent = socket_send(connection.fd, <const char*>pieces[0].iov_base, pieces[0].iov_len)
-    else:
-        sent = socket_send_pieces(connection.fd, pieces, count)
+    sent = transport_send(connection, pieces, count)
     if sent < 0:
-        if sent == -EAGAIN:
-            connection.io &= ~IO_WRITABLE
-            return 0
         fail_output(connection)
         return -1
-    if connection.listener != NULL:
-        connection.listener.stats.bytes_out += <uint64_t>sent
-    if <size_t>sent < queued + (extra_length if with_extra else 0):
-        connection.io &= ~IO_WRITABLE
     if <size_t>sent <= queued:
-        advance_output(connection, sent)
+        advance_output(connection, <size_t>sent)
         return 0
     advance_output(connection, queued)
-    return sent - queued
+    return sent - <int64_t>queued
 
 
 cdef void connection_write(connection_t* connection, const char* data, size_t length) noexcept nogil:
-    cdef ssize_t sent = 0
+    cdef int64_t sent
     if connection.io & (IO_BROKEN | IO_WRITE_BROKEN) or connection.state == CONNECTION_CLOSED:
         return
-    if length > COPY_MAX_BYTES and connection.io & IO_WRITABLE:
+    while length > COPY_MAX_BYTES and connection.io & IO_WRITABLE:
         sent = send_output(connection, data, length)
         if sent < 0:
             return
-        if <size_t>sent == length:
-            return
-    queue(connection, data + sent, length - sent)
+        data += sent
+        length -= <size_t>sent
+    queue(connection, data, length)
 
 
 cdef void connection_flush(connection_t* connection) noexcept nogil:
@@ -328,13 +313,17 @@ cdef void connection_flush(connection_t* connection) noexcept nogil:
         return
     if connection.output_first != NULL:     # reserved, never committed
         drop_output(connection)
+    if connection.io & IO_SHUT and connection.state == CONNECTION_OPEN or connection.state == CONNECTION_FLUSHING:
+        transport_say_end(connection)
+        if connection.output_bytes > 0:
+            return
     if connection.io & IO_SHUT and connection.state == CONNECTION_OPEN:
         shutdown(connection.fd, SHUT_WR)
     if connection.state == CONNECTION_FLUSHING:
         end_after_flush(connection)
     elif connection.io & IO_BLOCKED:
-        connection.io &= ~IO_BLOCKED
-        connection.events.on_drained(connection)
+        # Told from connection_handle: whoever flushes is in the midst of something that the answer may end.
+        connection_wake(connection)
 
 
 cdef bint connection_is_blocked(connection_t* connection) noexcept nogil:
@@ -353,6 +342,18 @@ cdef bint connection_has_progressed(connection_t* connection) noexcept nogil:
     return connection.unsent_bytes != before
 
 
+cdef void connection_send_preamble(connection_t* connection) noexcept nogil:
+    cdef buffer_t* preamble = connection.preamble
+    cdef ssize_t length
+    if preamble == NULL:
+        return
+    length = preamble.end - preamble.begin
+    if socket_send(connection.fd, buffer_data(preamble) + preamble.begin, <size_t>length) != length:
+        connection.io |= IO_BROKEN      # a new socket takes so few bytes, or is broken
+        connection_wake(connection)
+    drop_buffer(connection.worker, &connection.preamble)
+
+
 # ---- what the flags say
 
 
@@ -367,14 +368,24 @@ cdef void connection_handle(connection_t* connection) noexcept nogil:
             return
         if not connection.io & IO_WRITABLE:
             return
-        connection.state = CONNECTION_OPEN
-        connection.events.on_connected(connection)
-        if connection.state == CONNECTION_CLOSED:
-            return
+        connection_send_preamble(connection)
+        if connection.tls != NULL:
+            connection.state = CONNECTION_SECURING
+        else:
+            connection.state = CONNECTION_OPEN
+            connection.events.on_connected(connection)
+    if connection.state == CONNECTION_SECURING:
+        secure(connection)
+    if connection.state == CONNECTION_CLOSED:
+        return
     if connection.output_bytes > 0 and connection.io & IO_WRITABLE:
         connection_flush(connection)
+    if connection.io & IO_BLOCKED and connection.output_bytes == 0 and connection.state == CONNECTION_OPEN:
+        connection.io &= ~IO_BLOCKED
+        if not connection.io & (IO_BROKEN | IO_WRITE_BROKEN):
+            connection.events.on_drained(connection)
     if connection.state == CONNECTION_OPEN:
-        if connection.io & IO_READABLE or connection.input != NULL:
+        if connection.io & IO_READABLE or connection.input != NULL or connection.http2 != NULL:
             connection.events.on_input(connection)
         # Nobody reads what we send: for a client that is the end; an endpoint may have answered before.
         if connection.is_downstream and connection.io & IO_WRITE_BROKEN:
@@ -386,6 +397,36 @@ cdef void connection_handle(connection_t* connection) noexcept nogil:
         linger(connection)
     if connection.io & IO_BROKEN and connection.state != CONNECTION_CLOSED and connection.state != CONNECTION_OPEN:
         connection_close(connection, False)
+
+
+cdef void secure(connection_t* connection) noexcept nogil:
+    cdef listener_t* listener = connection.listener
+    cdef int result = transport_secure(connection)
+    if result == TLS_WAITS and not connection.io & IO_BROKEN:
+        return
+    if result != TLS_DONE:
+        fail_handshake(connection)
+        return
+    connection.state = CONNECTION_OPEN
+    if listener != NULL:
+        listener.stats.handshakes += 1
+        listener.stats.handshakes_resumed += connection.tls.was_resumed
+        if listener.entry != NULL:
+            connection_set_deadline(connection, connection.worker.now_ms + listener.entry.idle_timeout_ms)
+    connection.events.on_connected(connection)
+    if listener != NULL and listener.is_removed and connection.state == CONNECTION_OPEN:
+        connection.server.drain(connection)
+
+
+cdef void fail_handshake(connection_t* connection) noexcept nogil:
+    """Nothing hangs on a client's connection yet: it ends here. Our alert may be on its way, and should be read."""
+    if connection.tls.failure == TLS_OK:
+        connection.tls.failure = TLS_CLOSED     # reset while it waited
+    if not connection.is_downstream:
+        connection.events.on_broken(connection, EPROTO)
+        return
+    connection.listener.stats.tls_failures[connection.tls.failure] += 1
+    connection_finish(connection, connection.tls.failure != TLS_CLOSED)
 
 
 cdef void connection_wake(connection_t* connection) noexcept nogil:
@@ -410,7 +451,9 @@ cdef void connection_shut(connection_t* connection) noexcept nogil:
         return
     connection.io |= IO_SHUT
     if connection.output_bytes == 0 and connection.state == CONNECTION_OPEN:
-        shutdown(connection.fd, SHUT_WR)
+        transport_say_end(connection)
+        if connection.output_bytes == 0:    # else connection_flush goes on from here
+            shutdown(connection.fd, SHUT_WR)
 
 
 cdef void connection_finish(connection_t* connection, bint peer_may_send) noexcept nogil:
@@ -439,6 +482,11 @@ cdef void end_after_flush(connection_t* connection) noexcept nogil:
 
 
 cdef void connection_on_deadline(connection_t* connection) noexcept nogil:
+    if connection.state == CONNECTION_SECURING:
+        connection.tls.failure = TLS_TIMEOUT
+        connection.listener.stats.tls_failures[TLS_TIMEOUT] += 1
+        connection_close(connection, False)
+        return
     if connection.state == CONNECTION_FLUSHING and connection_has_progressed(connection):
         connection_set_deadline(connection, connection.worker.now_ms + FLUSH_MS)    # slow, but reading
         return
@@ -449,7 +497,7 @@ cdef void connection_on_deadline(connection_t* connection) noexcept nogil:
 cdef void linger(connection_t* connection) noexcept nogil:
     cdef int64_t received
     while connection.io & IO_READABLE:
-        received = receive(connection, buffer_data(connection.worker.scratch), READ_MAX_BYTES)
+        received = transport_receive_plain(connection, buffer_data(connection.worker.scratch), READ_MAX_BYTES)
         if received == READ_NOTHING:
             return
         if received < 0:
@@ -467,15 +515,16 @@ cdef void connection_close(connection_t* connection, bint with_reset) noexcept n
         return
     if with_reset:
         socket_reset_on_close(connection.fd)
+    elif connection.output_bytes == 0:
+        transport_say_end(connection)
     close(connection.fd)
     connection.fd = -1
     connection.state = CONNECTION_CLOSED
     connection.deadline_ms = 0
     wheel_cancel(&worker.wheel, &connection.timer.node)
     drop_output(connection)
-    if connection.input != NULL:
-        buffer_give(worker, connection.input)
-        connection.input = NULL
+    drop_buffer(worker, &connection.input)
+    drop_buffer(worker, &connection.preamble)
     if connection.prev != NULL:
         connection.prev.next = connection.next
     else:
@@ -489,5 +538,7 @@ cdef void connection_close(connection_t* connection, bint with_reset) noexcept n
 
 cdef void connection_free(connection_t* connection) noexcept nogil:
     chunked_release(&connection.http1.chunked)
+    if connection.tls != NULL:
+        tls_free(connection.worker, connection.tls)
     connection.worker.stats.live[LIVE_DOWNSTREAM if connection.is_downstream else LIVE_UPSTREAM] -= 1
     free(connection)

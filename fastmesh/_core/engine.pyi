@@ -3,7 +3,7 @@
 from typing import final
 
 from fastmesh._core.shared import SharedMemory
-from fastmesh._core.tables import Tables
+from fastmesh._core.tables import Tables, TlsCredentials
 from fastmesh.snapshot import Endpoint, Snapshot
 
 LIVE_KINDS: tuple[str, ...]
@@ -20,8 +20,11 @@ class Engine:
     def run(self) -> None:
         """Handle what is ready, bounded in rounds and in time. Never raises: it is called by the loop's reader."""
 
-    def begin(self, snapshot: Snapshot) -> Tables:
-        """Begin to compile a snapshot; call `Tables.step` until it is True, then `install`."""
+    def begin(self, snapshot: Snapshot, credentials: TlsCredentials | None = None) -> Tables:
+        """Begin to compile a snapshot; call `Tables.step` until it is True, then `install`.
+
+        `credentials`: for a snapshot that uses TLS.
+        """
 
     def install(self, tables: Tables) -> None:
         """Swap: requests that begin from now on are served by these. Raises ValueError if they are incomplete."""

@@ -13,6 +13,9 @@ from fastmesh._core.exchange cimport exchanges_free_all
 from fastmesh._core.headers cimport header_t
 from fastmesh._core.http1_client cimport HTTP1_CLIENT
 from fastmesh._core.http1_server cimport HTTP1_SERVER
+from fastmesh._core.http2_client cimport HTTP2_CLIENT
+from fastmesh._core.http2_server cimport HTTP2_SERVER
+from fastmesh._core.http2_streams cimport http2_streams_free_all
 from fastmesh._core.listener cimport listener_add, listener_find, listener_remove, listeners_bind
 from fastmesh._core.live cimport (
     LIVE_KIND_COUNT,
@@ -43,11 +46,13 @@ from fastmesh._core.sockets cimport (
     timerfd_create,
 )
 from fastmesh._core.tables cimport Tables, tables_begin
+from fastmesh._core.tcp_client cimport TCP_CLIENT
+from fastmesh._core.tcp_server cimport TCP_SERVER
 from fastmesh._core.timer_wheel cimport wheel_init, wheel_set
 
 cimport cython
 
-LIVE_KINDS = ("downstream", "upstream", "exchange", "buffer", "listener", "endpoint", "tables")
+LIVE_KINDS = ("downstream", "upstream", "exchange", "buffer", "listener", "endpoint", "tables", "stream")
 
 cdef enum:
     SCRATCH_BYTES = 262144
@@ -81,11 +86,18 @@ cdef class Engine:
         w.random = int.from_bytes(os.urandom(8), "little")
         w.http1_server = &HTTP1_SERVER
         w.http1_client = &HTTP1_CLIENT
+        w.http2_server = &HTTP2_SERVER
+        w.http2_client = &HTTP2_CLIENT
+        w.tcp_server = &TCP_SERVER
+        w.tcp_client = &TCP_CLIENT
         w.endpoints = <endpoint_t**>calloc(SHARED_ENDPOINTS_MAX, sizeof(endpoint_t*))
         w.scratch_headers = <header_t*>malloc(SCRATCH_HEADERS * sizeof(header_t))
+        w.scratch_text = <char*>malloc(SCRATCH_BYTES)
         w.log = <char*>malloc(LOG_ROOM_BYTES)
         w.scratch = buffer_take(w, SCRATCH_BYTES)
-        if w.endpoints == NULL or w.scratch_headers == NULL or w.log == NULL or w.scratch == NULL:
+        if w.endpoints == NULL or w.scratch == NULL or w.log == NULL:
+            raise MemoryError()
+        if w.scratch_headers == NULL or w.scratch_text == NULL:
             raise MemoryError()
         self.open_descriptors()
         rounds_read_time(w)
@@ -117,7 +129,9 @@ cdef class Engine:
         self.release()
         free(self.worker.scratch)       # not NULL only if the engine was never opened
         free(self.worker.scratch_headers)
+        free(self.worker.scratch_text)
         free(self.worker.log)
+        free(self.worker.records)
         free(self.worker.endpoints)     # tables that were begun and never installed used them until now
 
     def fileno(self):
@@ -138,9 +152,9 @@ cdef class Engine:
 
     # ---- tables
 
-    def begin(self, snapshot):
+    def begin(self, snapshot, credentials=None):
         self.check_open()
-        return tables_begin(self, &self.worker, snapshot)
+        return tables_begin(self, &self.worker, snapshot, credentials)
 
     def install(self, Tables tables):
         self.check_open()
@@ -271,6 +285,7 @@ cdef class Engine:
             w.log_fd = -1
         buffer_give(w, w.scratch)
         w.scratch = NULL
+        http2_streams_free_all(w)
         buffers_free_all(w)
         exchanges_free_all(w)
         close(w.epoll_fd)

@@ -75,6 +75,7 @@ from fastmesh._core.reason cimport (
     REASON_POOL_EXHAUSTED,
     REASON_REQUEST_TIMEOUT,
     REASON_UPSTREAM_STALLED,
+    REASON_UPSTREAM_TLS,
 )
 from fastmesh._core.request_key cimport request_key_hash
 from fastmesh._core.stage_filter cimport filter_at_listener, filter_request, filter_tcp, find_client
@@ -84,7 +85,9 @@ from fastmesh._core.timer_wheel cimport wheel_cancel, wheel_set
 cdef enum:
     CONNECT_TRIES = 2                   # of different endpoints, when connecting fails
     RETRIES_MAX = 3                     # in all
+    CERTIFICATE_FIELD_BYTES = 32        # of X-Forwarded-Client-Cert, besides its value
     KEPT_MAX = 4096                     # exchanges whose memory is kept for reuse: less than 2 MiB
+    DEADLINE_SLACK_NS = 10000000
     CALL_END_BYTES = 1024               # of the trailers that end a call that failed
     CALL_END_FIELDS = 4
     REPLAY_MAX_BYTES = 65536            # of a request body, kept for a second try
@@ -144,6 +147,8 @@ cdef int exchange_set_request(exchange_t* exchange, const head_t* head) noexcept
     """Table first, then the text, in one buffer: it lives as long as the exchange, for a second try and for the log."""
     cdef size_t capacity = head.count + FORWARDING_ROOM_FIELDS
     cdef size_t text_cap = head.text_len + forward_request_room(head)
+    if exchange.downstream.tls != NULL:
+        text_cap += CERTIFICATE_FIELD_BYTES + exchange.downstream.tls.forwarded_len
     exchange.block = buffer_take(exchange.worker, capacity * sizeof(header_t) + text_cap)
     if exchange.block == NULL:
         return -1
@@ -275,8 +280,8 @@ cdef void attempt(exchange_t* exchange, const load_t* avoid, bint only_new) noex
         service.stats.panics += 1
     set_endpoint(exchange, <endpoint_t*>load)
     exchange.upstream = pool_take(
-        worker, exchange.endpoint, service, client_codec(exchange), not can_send_twice(exchange), only_new,
-        &result, &error
+        worker, exchange.endpoint, service, client_codec(exchange), exchange.downstream, not can_send_twice(exchange),
+        only_new, &result, &error
     )
     if exchange.upstream == NULL:
         if result == POOL_EXHAUSTED:
@@ -467,7 +472,7 @@ cdef bint may_try_again(exchange_t* exchange, uint8_t reason, uint8_t proof) noe
         return False
     if exchange.flags & EXCHANGE_BODY_SENT and exchange.flags & EXCHANGE_NOT_REPLAYABLE:
         return False
-    if reason == REASON_CONNECT_FAILED or reason == REASON_CONNECT_TIMEOUT:
+    if reason == REASON_CONNECT_FAILED or reason == REASON_CONNECT_TIMEOUT or reason == REASON_UPSTREAM_TLS:
         exchange.connects_failed += 1
         return exchange.connects_failed < CONNECT_TRIES
     if exchange.retries >= RETRIES_MAX:
@@ -500,10 +505,18 @@ cdef void blame_endpoint(exchange_t* exchange) noexcept nogil:
     )
 
 
+cdef bint is_out_of_time(exchange_t* exchange) noexcept nogil:
+    """The endpoint knows the deadline too, and may be the first to give up."""
+    return exchange.deadline_ns and exchange.worker.now_ns + DEADLINE_SLACK_NS >= exchange.deadline_ns
+
+
 cdef void exchange_upstream_failed(
     exchange_t* exchange, uint8_t reason, const char* detail, uint8_t proof
 ) noexcept nogil:
     exchange.upstream = NULL
+    if is_out_of_time(exchange):
+        fail(exchange, REASON_DEADLINE_EXCEEDED, detail)
+        return
     if try_again(exchange, reason, proof):
         return
     blame_endpoint(exchange)
@@ -553,7 +566,7 @@ cdef void answer(exchange_t* exchange, uint8_t reason, const char* detail) noexc
 
 
 cdef void exchange_downstream_gone(exchange_t* exchange) noexcept nogil:
-    if not exchange.flags & EXCHANGE_TUNNEL:
+    if not exchange.flags & EXCHANGE_TUNNEL or exchange.flags & EXCHANGE_TCP:   # other tunnels end like this
         exchange.reason = REASON_DOWNSTREAM_CLOSED
     finish(exchange)
 

@@ -28,6 +28,7 @@ from fastmesh._core.headers cimport (
     HEADER_TRANSFER_ENCODING,
     HEADER_UPGRADE,
     HEADER_VIA,
+    HEADER_X_FORWARDED_CLIENT_CERT,
     HEADER_X_FORWARDED_FOR,
     HEADER_X_FORWARDED_HOST,
     HEADER_X_FORWARDED_PROTO,
@@ -74,6 +75,7 @@ cdef enum:
         | 1 << HEADER_X_FORWARDED_PROTO
         | 1 << HEADER_X_FORWARDED_HOST
         | 1 << HEADER_X_REQUEST_ID
+        | 1 << HEADER_X_FORWARDED_CLIENT_CERT
     )
     HOP_BY_HOP = (
         1 << HEADER_CONNECTION
@@ -83,6 +85,7 @@ cdef enum:
         | 1 << HEADER_PROXY_AUTHENTICATE
         | 1 << HEADER_PROXY_AUTHORIZATION
         | 1 << HEADER_HTTP2_SETTINGS
+        | 1 << HEADER_X_FORWARDED_CLIENT_CERT   # what comes is not ours to believe
     )
     SWEPT = (PROTECTED | HOP_BY_HOP) & ~(1 << HEADER_HOST | 1 << HEADER_EXPECT)
 
@@ -300,6 +303,11 @@ cdef int forward_request(head_t* head, const forwarding_t* forwarding, const cha
         return -1
     if append_request_id(head, &found, request_id) < 0 or append_via(head, forwarding) < 0:
         return -1
+    if forwarding.certificate != NULL and headers_append(
+        head, HEADER_X_FORWARDED_CLIENT_CERT, b"x-forwarded-client-cert", 23,
+        forwarding.certificate, forwarding.certificate_len,
+    ) < 0:
+        return -1
     if head.flags & HEAD_UPGRADE:
         return headers_append(head, HEADER_CONNECTION, b"connection", 10, b"upgrade", 7)
     return 0
@@ -323,6 +331,8 @@ cdef int set_response_framing(
         drop(found.coding)
         return 0
     if head.framing == FRAMING_NONE:
+        if to_version_minor == 2:
+            return set_framing(head, found)         # END_STREAM tells it
         head.framing = FRAMING_LENGTH
         head.content_length = 0
     elif to_version_minor == 0 and head.framing == FRAMING_CHUNKED:
@@ -374,6 +384,8 @@ cdef forwarding_t forwarding_of(bytes client, bytes scheme, int trusted_hops, by
     forwarding.trusted_hops = <uint8_t>trusted_hops
     forwarding.via = NULL
     forwarding.via_len = 0
+    forwarding.certificate = NULL
+    forwarding.certificate_len = 0
     if via is not None:
         forwarding.via = via
         forwarding.via_len = <uint8_t>len(via)

@@ -34,6 +34,7 @@ cdef enum header_id_t:
     HEADER_CONTENT_TYPE
     HEADER_HTTP2_SETTINGS
     HEADER_MAX_FORWARDS
+    HEADER_X_FORWARDED_CLIENT_CERT
 
 cdef enum header_flag_t:
     HEADER_DROPPED = 1      # stays in the table, is not written

@@ -8,8 +8,8 @@ from fastmesh._core.ascii cimport ascii_equal, ascii_lower, ascii_skip_ows, asci
 from fastmesh._core.hashing cimport load_u32, load_u64
 
 cdef enum:
-    NAME_COUNT = 24             # HEADER_MAX_FORWARDS + 1
-    NAME_MAX_BYTES = 19
+    NAME_COUNT = 25             # HEADER_X_FORWARDED_CLIENT_CERT + 1
+    NAME_MAX_BYTES = 23
 
 cdef const char* NAME[NAME_COUNT]
 # The only id that a name of this length and first letter (its low five bits) can have.
@@ -49,6 +49,7 @@ know(HEADER_USER_AGENT, b"user-agent")
 know(HEADER_CONTENT_TYPE, b"content-type")
 know(HEADER_HTTP2_SETTINGS, b"http2-settings")
 know(HEADER_MAX_FORWARDS, b"max-forwards")
+know(HEADER_X_FORWARDED_CLIENT_CERT, b"x-forwarded-client-cert")
 
 
 cdef inline bint is_same_name(const char* name, const char* known, size_t length) noexcept nogil:

@@ -55,6 +55,7 @@ from fastmesh._core.http1_writer cimport http1_head_bound, http1_write_request
 from fastmesh._core.live cimport (
     CONNECTION_CONNECTING,
     CONNECTION_OPEN,
+    CONNECTION_SECURING,
     EXCHANGE_REQUEST_SENT,
     EXCHANGE_TUNNEL,
     HTTP1_BODY_CHUNKED,
@@ -63,6 +64,7 @@ from fastmesh._core.live cimport (
     HTTP1_COMPLETE,
     HTTP1_HEAD,
     HTTP1_TUNNEL,
+    IO_BROKEN,
     IO_READABLE,
     IO_WRITE_BROKEN,
     PROOF_NONE,
@@ -78,8 +80,10 @@ from fastmesh._core.reason cimport (
     REASON_CONNECT_TIMEOUT,
     REASON_UPSTREAM_MALFORMED,
     REASON_UPSTREAM_RESET,
+    REASON_UPSTREAM_TLS,
     REASON_UPSTREAM_TRUNCATED,
 )
+from fastmesh._core.websocket cimport websocket_accepts, websocket_add_key
 
 cdef enum:
     READS_PER_TURN = 8
@@ -92,6 +96,8 @@ LIMITS.head_max_bytes = 131072
 LIMITS.header_max_count = 500
 
 cdef const char* NO_RESPONSE = b"before the response"
+cdef const char* IN_TCP = b""
+cdef const char* IN_TLS = b"in the TLS handshake"
 cdef const char* PART_OF_HEAD = b"within the response head"
 
 # ---- output
@@ -106,7 +112,12 @@ cdef void attach(exchange_t* exchange) noexcept nogil:
 cdef void send_head(exchange_t* exchange, bint is_end) noexcept nogil:
     cdef connection_t* connection = exchange.upstream
     cdef http1_t* http1 = &connection.http1
-    cdef char* out = connection_reserve(connection, http1_head_bound(&exchange.request))
+    cdef char* out
+    if exchange.request.flags & HEAD_UPGRADE and websocket_add_key(&exchange.request, &connection.worker.random) < 0:
+        connection.io |= IO_BROKEN      # no room in the head
+        connection_wake(connection)
+        return
+    out = connection_reserve(connection, http1_head_bound(&exchange.request))
     http1.phase = HTTP1_HEAD
     http1.scanned = 0
     http1.discarded = 0
@@ -254,7 +265,10 @@ cdef size_t process_head(connection_t* connection, char* data, size_t length, si
 
 cdef bint is_expected(exchange_t* exchange, head_t* head) noexcept nogil:
     if head.status == 101:
-        return exchange.request.flags & HEAD_UPGRADE and head.flags & HEAD_UPGRADE
+        return (
+            exchange.request.flags & HEAD_UPGRADE and head.flags & HEAD_UPGRADE
+            and websocket_accepts(&exchange.request, head)
+        )
     if head.status >= 200:
         return True
     exchange.upstream.http1.discarded += 1
@@ -377,6 +391,10 @@ cdef void on_broken(connection_t* connection, int error) noexcept nogil:
         exchange.destination.service.stats.connect_failures += 1
         connection.endpoint.stats.connect_failures += 1
         failed(connection, REASON_CONNECT_FAILED, strerror(error))
+    elif connection.state == CONNECTION_SECURING:
+        exchange.destination.service.stats.connect_failures += 1
+        connection.endpoint.stats.connect_failures += 1
+        failed(connection, REASON_UPSTREAM_TLS, connection.tls.detail)
     elif connection.http1.phase == HTTP1_TUNNEL or connection.http1.phase == HTTP1_COMPLETE:
         connection.exchange = NULL
         pool_discard(connection)
@@ -390,10 +408,10 @@ cdef void on_broken(connection_t* connection, int error) noexcept nogil:
 cdef void on_deadline(connection_t* connection) noexcept nogil:
     if connection.exchange == NULL:
         pool_discard(connection)        # rested too long
-    elif connection.state == CONNECTION_CONNECTING:
+    elif connection.state == CONNECTION_CONNECTING or connection.state == CONNECTION_SECURING:
         connection.exchange.destination.service.stats.connect_failures += 1
         connection.endpoint.stats.connect_failures += 1
-        failed(connection, REASON_CONNECT_TIMEOUT, b"")
+        failed(connection, REASON_CONNECT_TIMEOUT, IN_TCP if connection.state == CONNECTION_CONNECTING else IN_TLS)
 
 
 HTTP1_CLIENT.events.on_connected = on_connected

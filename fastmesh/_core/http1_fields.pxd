@@ -1,6 +1,6 @@
 """The field lines of an HTTP/1 head (RFC 9112 5), and what they say of framing and connection. Sans-IO.
 
-Used by http1_parser alone, which knows start lines and decides what follows from the fields.
+Used by http1_parser, which knows start lines and decides what follows from the fields.
 """
 
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
@@ -24,6 +24,8 @@ cdef struct http1_seen_t:             # what the fields of a head said
 
 # A bare CR, a bare LF or a NUL. To be asked about a head that made no sense: they go before all other errors.
 cdef bint http1_has_bad_line_end(const char* data, size_t length) noexcept nogil
+# Sets head.content_length. HTTP1_OK or HTTP1_BAD_CONTENT_LENGTH.
+cdef int http1_read_content_length(head_t* head, const char* at, const char* end) noexcept nogil
 # The lines from `at` to the empty line, behind which is `end`, into head.headers. Returns HTTP1_OK or an http1_error_t.
 cdef int http1_parse_fields(
     head_t* head, const char* at, const char* end, uint16_t max_count, http1_seen_t* seen

@@ -53,7 +53,7 @@ cdef bint http1_has_bad_line_end(const char* data, size_t length) noexcept nogil
     return False
 
 
-cdef int read_content_length(head_t* head, const char* at, const char* end) noexcept nogil:
+cdef int http1_read_content_length(head_t* head, const char* at, const char* end) noexcept nogil:
     cdef uint64_t value = 0
     if at == end or end - at > LENGTH_DIGITS_MAX:
         return HTTP1_BAD_CONTENT_LENGTH
@@ -115,7 +115,7 @@ cdef int read_known(head_t* head, http1_seen_t* seen, const header_t* header) no
         if seen.flags & HTTP1_SEEN_LENGTH:
             return HTTP1_BAD_CONTENT_LENGTH
         seen.flags |= HTTP1_SEEN_LENGTH
-        return read_content_length(head, at, end)
+        return http1_read_content_length(head, at, end)
     elif header.id == HEADER_TRANSFER_ENCODING:
         if seen.flags & HTTP1_SEEN_CODING or header.value_len != 7 or not ascii_equal(at, b"chunked", 7):
             return HTTP1_BAD_TRANSFER_ENCODING

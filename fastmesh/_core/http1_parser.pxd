@@ -52,9 +52,11 @@ cdef int http1_parse_request(const char* data, size_t length, const http1_limits
 cdef int http1_parse_response(
     const char* data, size_t length, const http1_limits_t* limits, uint8_t method_id, head_t* head
 ) noexcept nogil
+cdef uint8_t http1_identify_method(const char* name, size_t length) noexcept nogil
 # Trailer lines up to and with the empty line; only fields, no start line. Forbidden ones (framing, routing,
 # RFC 9110 6.5.1) come out dropped.
 cdef int http1_parse_trailers(
     const char* data, size_t length, const http1_limits_t* limits, head_t* head
 ) noexcept nogil
+cdef void http1_drop_forbidden_trailers(head_t* head) noexcept nogil
 cdef const char* http1_error_name(int error) noexcept nogil

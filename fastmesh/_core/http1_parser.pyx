@@ -211,7 +211,7 @@ cdef void set_connection_flags(head_t* head, const http1_seen_t* seen) noexcept 
 
 # --- requests
 
-cdef uint8_t identify_method(const char* name, size_t length) noexcept nogil:
+cdef uint8_t http1_identify_method(const char* name, size_t length) noexcept nogil:
     if length == 3:
         if memcmp(name, b"GET", 3) == 0:
             return METHOD_GET
@@ -246,7 +246,7 @@ cdef int parse_request_line(head_t* head, const char* at, const char* end) noexc
         return HTTP1_BAD_START_LINE if stop == end else HTTP1_BAD_METHOD
     head.method_off = <uint32_t>(at - head.text)
     head.method_len = <uint32_t>(stop - at)
-    head.method_id = METHOD_GET if is_get else identify_method(at, head.method_len)
+    head.method_id = METHOD_GET if is_get else http1_identify_method(at, head.method_len)
     target = stop + 1
     stop = ascii_skip(target, head_end, ASCII_TARGET)
     if stop == end or stop == target:
@@ -419,12 +419,20 @@ cdef bint is_forbidden_trailer(const char* name, size_t length) noexcept nogil:
     return False
 
 
+cdef void http1_drop_forbidden_trailers(head_t* head) noexcept nogil:
+    cdef header_t* header
+    cdef uint16_t i
+    for i in range(head.count):
+        header = &head.headers[i]
+        # Whatever has an id steers framing, routing or forwarding.
+        if header.id != HEADER_OTHER or is_forbidden_trailer(head.text + header.name_off, header.name_len):
+            header.flags |= HEADER_DROPPED
+
+
 cdef int http1_parse_trailers(
     const char* data, size_t length, const http1_limits_t* limits, head_t* head
 ) noexcept nogil:
     cdef http1_seen_t seen
-    cdef header_t* header
-    cdef uint16_t i
     cdef int error
     begin(data, length, head)
     memset(&seen, 0, sizeof(http1_seen_t))
@@ -434,11 +442,7 @@ cdef int http1_parse_trailers(
     if error < 0:
         error = worst_of(error, data, length)
         return HTTP1_TOO_MANY_HEADERS if error == HTTP1_TOO_MANY_HEADERS else HTTP1_BAD_TRAILER
-    for i in range(head.count):
-        header = &head.headers[i]
-        # Whatever has an id steers framing, routing or forwarding.
-        if header.id != HEADER_OTHER or is_forbidden_trailer(head.text + header.name_off, header.name_len):
-            header.flags |= HEADER_DROPPED
+    http1_drop_forbidden_trailers(head)
     return HTTP1_OK
 
 
@@ -530,7 +534,7 @@ def parse_response(bytes data not None, str method="GET", *, start_line_max=8192
     cdef bytes name = method.encode()
     head.headers = headers
     head.capacity = FACE_FIELDS_MAX
-    return take(http1_parse_response(data, len(data), &limits, identify_method(name, len(name)), &head), &head)
+    return take(http1_parse_response(data, len(data), &limits, http1_identify_method(name, len(name)), &head), &head)
 
 
 def parse_trailers(bytes data not None, *, header_max=100):

@@ -3,3 +3,6 @@
 from fastmesh._core.live cimport connection_t, server_codec_t
 
 cdef server_codec_t HTTP1_SERVER
+
+# The connection speaks HTTP/1 from here on; what it holds as input is looked at soon.
+cdef void http1_server_adopt(connection_t* connection) noexcept nogil

@@ -12,7 +12,7 @@ limit; beyond it the connection closes.
 """
 
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
-from libc.string cimport memset
+from libc.string cimport memcmp, memset
 
 from fastmesh._core.buffers cimport buffer_data
 from fastmesh._core.connection cimport (
@@ -61,6 +61,8 @@ from fastmesh._core.http1_parser cimport (
     http1_skip_empty_lines,
 )
 from fastmesh._core.http1_response cimport http1_send_informational, http1_send_response_head
+from fastmesh._core.http2_frames cimport HTTP2_PREFACE, HTTP2_PREFACE_BYTES
+from fastmesh._core.http2_server cimport http2_server_adopt
 from fastmesh._core.live cimport (
     CONNECTION_OPEN,
     EXCHANGE_BAD,
@@ -93,6 +95,21 @@ cdef enum:
     READS_PER_TURN = 8                  # then others get theirs
     SCRATCH_HEADERS = 1024
     OUTPUT_MAX_BYTES = 65536            # of answers of our own, before they are sent
+
+# ---- birth
+
+
+cdef void http1_server_adopt(connection_t* connection) noexcept nogil:
+    connection.server = &HTTP1_SERVER
+    connection.events = &HTTP1_SERVER.events
+    connection.protocol = PROTOCOL_HTTP1
+    connection.http1.phase = HTTP1_HEAD
+    if connection.listener.entry == NULL:
+        close_now(connection)
+        return
+    connection_set_deadline(connection, connection.worker.now_ms + connection.listener.entry.idle_timeout_ms)
+    connection_wake(connection)
+
 
 # ---- input
 
@@ -195,14 +212,19 @@ cdef size_t process_head(connection_t* connection, char* data, size_t length) no
     if entry == NULL:
         connection_finish(connection, True)
         return length
+    if connection.requests == 0 and may_be_http2(connection, data, length):
+        if length >= HTTP2_PREFACE_BYTES:
+            http1.phase = HTTP1_COMPLETE        # nothing more is read here
+            http2_server_adopt(connection)
+            return 0
+        wait_for_head(connection)
+        return 0
     skipped = http1_skip_empty_lines(data, length)
     if skipped == length:
         return skipped
     head_length = http1_find_head_end(data + skipped, length - skipped, &http1.scanned, &entry.limits)
     if head_length == 0:
-        if not http1.in_message:
-            http1.in_message = 1
-            connection_set_deadline(connection, worker.now_ms + entry.head_timeout_ms)
+        wait_for_head(connection)
         return skipped
     http1.scanned = 0
     if head_length < 0:
@@ -217,6 +239,19 @@ cdef size_t process_head(connection_t* connection, char* data, size_t length) no
         return length
     begin(connection, &head)
     return skipped + <size_t>head_length
+
+
+cdef bint may_be_http2(connection_t* connection, const char* data, size_t length) noexcept nogil:
+    """Whether a connection begins as HTTP/2 does (RFC 9113 3.3), as far as its bytes are here."""
+    if connection.listener.entry.protocol == PROTOCOL_HTTP1:
+        return False
+    return memcmp(data, HTTP2_PREFACE, min(length, <size_t>HTTP2_PREFACE_BYTES)) == 0
+
+
+cdef void wait_for_head(connection_t* connection) noexcept nogil:
+    if not connection.http1.in_message:
+        connection.http1.in_message = 1
+        connection_set_deadline(connection, connection.worker.now_ms + connection.listener.entry.head_timeout_ms)
 
 
 cdef void begin(connection_t* connection, head_t* head) noexcept nogil:

@@ -1,13 +1,21 @@
-"""Heads as HTTP/2 carries them (RFC 9113 8.2, 8.3): header blocks into head_t and back.
+"""Heads as HTTP/2 carries them (RFC 9113 8.2, 8.3): header blocks into head_t.
 
 Sans-IO. A head_t that comes from here looks as if HTTP/1.1 had brought it: method, authority, path, query and target
-point into its text, `framing` is NONE, LENGTH or CHUNKED, and an extended CONNECT (RFC 8441) is a GET with HEAD_UPGRADE and
-an "upgrade" field. So nothing behind the codec knows the difference.
+point into its text, `framing` is NONE, LENGTH or CHUNKED, :authority is a Host field, and an extended CONNECT (RFC
+8441) is a GET with HEAD_UPGRADE and an "upgrade" field. So nothing behind the codec knows the difference.
 """
 
+from libc.stdint cimport uint16_t
 from fastmesh._core.headers cimport head_t
 from fastmesh._core.hpack cimport hpack_decoder_t
-from libc.stdint cimport uint16_t
+from fastmesh._core.http2_writer cimport (
+    http2_request_bound,
+    http2_response_bound,
+    http2_trailers_bound,
+    http2_write_request,
+    http2_write_response,
+    http2_write_trailers,
+)
 
 cdef enum:                              # results below 0 (HPACK_BAD and HPACK_NO_MEMORY too)
     HTTP2_HEAD_MALFORMED = -10          # a stream error of type PROTOCOL_ERROR (RFC 9113 8.1.1)
@@ -19,8 +27,9 @@ cdef struct http2_head_limits_t:
     size_t head_max_bytes               # names and values and 32 each
     uint16_t header_max_count
 
-# Read a request, a response or trailers. head.text with text_cap, head.headers with capacity are the caller's; fields are
-# written behind head.text_len. `is_end`: END_STREAM came with it. `detail` becomes a static text that says what is wrong.
+# Read a request, a response or trailers, to the end of the block whatever is wrong with it. head.text with text_cap and
+# head.headers with capacity are the caller's; fields are written behind head.text_len, each as a line of HTTP/1, which
+# takes at most head_max_bytes. `is_end`: END_STREAM came with it. `detail` becomes a static text: what is malformed.
 cdef int http2_read_request(
     hpack_decoder_t* decoder, const char* block, size_t length, bint is_end,
     const http2_head_limits_t* limits, head_t* head, const char** detail,
@@ -33,13 +42,3 @@ cdef int http2_read_trailers(
     hpack_decoder_t* decoder, const char* block, size_t length,
     const http2_head_limits_t* limits, head_t* head, const char** detail,
 ) noexcept nogil
-
-# Write the header block (no frame header). Fields that belong to a connection are left out (RFC 9113 8.2.2), `te:
-# trailers` is kept where the head has it (dropped or not). HEAD_UPGRADE becomes an extended CONNECT, 101 becomes 200.
-# `scheme` is "http" or "https".
-cdef size_t http2_request_bound(const head_t* head) noexcept nogil
-cdef size_t http2_write_request(const head_t* head, const char* scheme, char* out) noexcept nogil
-cdef size_t http2_response_bound(const head_t* head) noexcept nogil
-cdef size_t http2_write_response(const head_t* head, char* out) noexcept nogil
-cdef size_t http2_trailers_bound(const head_t* head) noexcept nogil
-cdef size_t http2_write_trailers(const head_t* head, char* out) noexcept nogil

@@ -8,7 +8,7 @@ has more than its share leaves it to the others for a moment.
 from libc.errno cimport EAGAIN, EMFILE, ENFILE, ENOBUFS, ENOMEM, errno
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free
-from libc.string cimport memmove, strlen, strncmp
+from libc.string cimport strlen
 
 from fastmesh._core.connection cimport connection_new, connection_set_deadline
 from fastmesh._core.live cimport (
@@ -20,9 +20,9 @@ from fastmesh._core.live cimport (
     SOURCE_LISTENER,
     TIMER_LISTENER,
 )
+from fastmesh._core.opening cimport opening_begin, opening_is_needed
 from fastmesh._core.shared cimport shared_listener
 from fastmesh._core.sockets cimport (
-    AF_INET,
     EPOLL_CTL_ADD,
     EPOLL_CTL_DEL,
     EPOLLIN,
@@ -34,24 +34,11 @@ from fastmesh._core.sockets cimport (
     epoll_event,
     sockaddr,
     sockaddr_storage,
+    socket_address_text,
     socket_set_nodelay,
     socklen_t,
 )
 from fastmesh._core.timer_wheel cimport wheel_cancel, wheel_set
-
-cdef extern from "<arpa/inet.h>" nogil:
-    cdef struct in_addr:
-        pass
-    cdef struct in6_addr:
-        pass
-    cdef struct sockaddr_in:
-        unsigned short sin_port
-        in_addr sin_addr
-    cdef struct sockaddr_in6:
-        unsigned short sin6_port
-        in6_addr sin6_addr
-    const char* inet_ntop(int family, const void* address, char* text, socklen_t size)
-    unsigned short ntohs(unsigned short value)
 
 cdef enum:
     ACCEPTS_PER_TURN = 4                # then the connections that there are get their turn, and other workers theirs
@@ -124,20 +111,6 @@ cdef void listeners_bind(worker_t* worker) noexcept nogil:
 # ---- accept
 
 
-cdef void describe_client(connection_t* connection, const sockaddr_storage* address) noexcept nogil:
-    cdef const sockaddr_in* v4 = <const sockaddr_in*>address
-    cdef const sockaddr_in6* v6 = <const sockaddr_in6*>address
-    if address.ss_family == AF_INET:
-        inet_ntop(AF_INET, &v4.sin_addr, connection.peer, sizeof(connection.peer))
-        connection.peer_port = ntohs(v4.sin_port)
-    else:
-        inet_ntop(address.ss_family, &v6.sin6_addr, connection.peer, sizeof(connection.peer))
-        connection.peer_port = ntohs(v6.sin6_port)
-        if strncmp(connection.peer, b"::ffff:", 7) == 0:      # IPv4 on a socket for both
-            memmove(connection.peer, connection.peer + 7, strlen(connection.peer) - 6)
-    connection.peer_len = <unsigned char>strlen(connection.peer)
-
-
 cdef int64_t open_in_all_workers(const listener_t* listener) noexcept nogil:
     cdef worker_t* worker = listener.worker
     cdef int64_t total = 0
@@ -177,12 +150,16 @@ cdef void welcome(listener_t* listener, int fd, const sockaddr_storage* address,
     connection.protocol = worker.http1_server.protocol
     connection.listener = listener
     connection.io = IO_WRITABLE
-    describe_client(connection, address)
+    connection.peer_port = socket_address_text(address, connection.peer, sizeof(connection.peer))
+    connection.peer_len = <unsigned char>strlen(connection.peer)
     listener.open_count += 1
     listener.stats.accepted += 1
     listener.stats.connections += 1
     worker.stats.live[LIVE_DOWNSTREAM] += 1
-    connection_set_deadline(connection, worker.now_ms + listener.entry.idle_timeout_ms)
+    if opening_is_needed(listener.entry):
+        opening_begin(connection)
+    else:
+        connection_set_deadline(connection, worker.now_ms + listener.entry.idle_timeout_ms)
 
 
 cdef void listener_accept(listener_t* listener) noexcept nogil:

@@ -5,14 +5,14 @@
     connection_t   connection.pyx  owned by the worker; ended by connection_close, freed at the end of the round
     tls_t          tls.pyx         owned by its connection
     http2_t        http2_session.pyx  owned by its connection
-    http2_stream_t http2_session.pyx  owned by its session
+    http2_stream_t http2_streams.pyx  owned by its session; the memory of an ended one lasts until the round ends
     exchange_t     exchange.pyx    owned by itself: from exchange_new to exchange_finish
     endpoint_t     pool.pyx        counted: the tables that name it, and its connections
     tables_t       tables.pyx      counted: the engine, and the exchanges that began under it
     buffer_t       buffers.pyx     owned by the connection or exchange that took it
 """
 
-from libc.stdint cimport int8_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
+from libc.stdint cimport int8_t, int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from fastmesh._core.access_log cimport access_format_t
 from fastmesh._core.balancer cimport load_t, subset_t
 from fastmesh._core.hashing cimport sip_key_t
@@ -21,6 +21,7 @@ from fastmesh._core.hpack cimport hpack_decoder_t
 from fastmesh._core.http1_chunked cimport chunked_t
 from fastmesh._core.http1_parser cimport http1_limits_t
 from fastmesh._core.limiter cimport limit_t
+from fastmesh._core.networks cimport network_t
 from fastmesh._core.router cimport router_t
 from fastmesh._core.shared cimport (
     endpoint_stats_t,
@@ -41,6 +42,7 @@ cdef enum:                          # kinds of live objects: index into worker_s
     LIVE_LISTENER
     LIVE_ENDPOINT
     LIVE_TABLES
+    LIVE_STREAM
     LIVE_KIND_COUNT
 
 cdef enum:                          # classes of buffers
@@ -155,7 +157,7 @@ cdef struct http1_t:                # the HTTP/1 codec's state of one connection
     uint8_t keep_alive              # may carry another exchange
     uint8_t in_message              # bytes of the message being read have come
 
-cdef enum tls_failure_t:            # why a handshake failed; index into listener_stats_t.tls_failures
+cdef enum:                          # tls_failure_t: why a handshake failed; index of listener_stats_t.tls_failures
     TLS_OK = 0
     TLS_TIMEOUT = 1                 # the peer stalled
     TLS_CLOSED = 2                  # the peer went away in the midst of it
@@ -167,36 +169,168 @@ cdef enum tls_failure_t:            # why a handshake failed; index into listene
 
 cdef struct tls_t:                  # TLS of one connection
     void* ssl                       # SSL, owned
-    buffer_t* unsent                # encrypted, and not yet taken by the socket
-    char* identity_text             # owned; the parts of the peer's verified identity, zero-terminated; NULL: none
+    void* received                  # BIO: records that came; owned by ssl
+    void* written                   # BIO: records to be sent; owned by ssl
+    buffer_t* unsent                # records that the socket has not taken yet; they count as output_bytes
+    char* identity_text             # owned; the parts of the peer's verified identity; NULL: none
     uint16_t[3] identity_at         # offsets into it
-    uint16_t[3] identity_len
+    uint16_t[3] identity_len        # 0: it has no such part
+    uint16_t forwarded_at           # and the value of X-Forwarded-Client-Cert
+    uint16_t forwarded_len
+    char* allowed_ids               # owned; upstream: as tls_service_t.spiffe_ids; NULL: any
+    uint32_t allowed_ids_len
+    uint32_t settings               # upstream: tls_service_t.settings
+    uint32_t received_most          # the most that was in a BIO at a time: memory that it keeps
+    uint32_t written_most
     uint8_t failure                 # tls_failure_t
-    uint8_t has_ended               # close_notify came
-    uint8_t was_resumed
     uint8_t version                 # 2, 3: TLS 1.2, 1.3
-    char[96] detail                 # what OpenSSL said of the failure
+    uint8_t is_ready                # the handshake is done
+    uint8_t has_heard               # the first bytes have come, and look like TLS
+    uint8_t wants_input             # the handshake goes on when something comes
+    uint8_t has_pending             # there is more to decrypt than there was room for
+    uint8_t has_ended               # close_notify came
+    uint8_t has_said_end            # close_notify was written
+    uint8_t is_broken               # a record made no sense
+    uint8_t was_resumed
+    uint8_t has_kept_session        # upstream: it is at the endpoint
+    char[96] detail                 # what was wrong with the handshake
 
-cdef struct http2_stream_t:         # one exchange on an HTTP/2 connection; see http2_session.pyx
-    uint32_t id
+cdef enum:                          # http2_stream_state_t: RFC 9113 5.1, without the states that only server push needs
+    HTTP2_IDLE = 0                  # no HEADERS yet; upstream: no id yet either
+    HTTP2_OPEN = 1
+    HTTP2_HALF_LOCAL = 2            # we have sent END_STREAM
+    HTTP2_HALF_REMOTE = 3           # the peer has
+    HTTP2_CLOSED = 4                # in no table any more; the memory lasts until the round ends
+    HTTP2_STREAM_STATES = 5
+
+cdef enum http2_stream_flag_t:
+    STREAM_HEAD_DONE = 1            # upstream: the final response head has come; what follows are trailers
+    STREAM_IS_TUNNEL = 2            # CONNECT, plain or extended
+    STREAM_ENDS_INPUT = 4           # END_STREAM has come; told to the exchange when `input` is empty
+    STREAM_ENDS_OUTPUT = 8          # END_STREAM goes out behind `output`
+    STREAM_IS_WAITING = 16          # in http2_t.waiting
+    STREAM_IS_WOKEN = 32            # in http2_t.woken
+    STREAM_HAS_LENGTH = 64          # body_left says how many body bytes are still to come
+    STREAM_IS_MALFORMED = 128       # the answer to it ends with RST_STREAM PROTOCOL_ERROR
+
+cdef struct http2_stream_t:         # one exchange on an HTTP/2 connection; see http2_streams.pyx
+    uint32_t id                     # 0: not begun
     uint8_t state                   # http2_stream_state_t
-    uint8_t flags
+    uint8_t flags                   # http2_stream_flag_t
+    uint16_t informational          # 1xx heads so far
     http2_t* session
-    http2_stream_t* next            # in its bucket
-    http2_stream_t* next_waiting    # session.waiting: not begun yet, or output held up by a window
+    http2_stream_t* next            # in its bucket; in worker.ended_streams; in worker.free_streams
+    http2_stream_t* next_waiting    # http2_t.waiting, a ring list
+    http2_stream_t* prev_waiting
+    http2_stream_t* next_woken      # http2_t.woken
     exchange_t* exchange            # NULL: it is over for us
     int64_t send_window             # bytes; may be negative (RFC 9113 6.9.2)
-    int64_t receive_window
+    int32_t receive_window
     uint32_t unacknowledged         # received and consumed, not yet given back as a window
+    uint64_t body_left              # with STREAM_HAS_LENGTH
+    uint64_t activity_ms            # without an exchange: when output last went on
     buffer_t* input                 # body bytes that the other side does not take yet
+    buffer_t* input_last
     buffer_t* output                # body bytes that wait for a window
+    buffer_t* output_last
+    buffer_t* input_trailers        # a head_t with its table and text
+    buffer_t* output_trailers       # an encoded header block
+
+cdef enum http2_phase_t:            # where the input of an HTTP/2 connection stands
+    HTTP2_IN_PREFACE = 0            # downstream only
+    HTTP2_AT_SETTINGS = 1           # the first frame must be SETTINGS
+    HTTP2_AT_FRAME = 2
+    HTTP2_IN_DATA = 3               # within the payload of a DATA frame
+    HTTP2_IN_BLOCK = 4              # a header block goes on in CONTINUATION frames
+
+cdef enum http2_flag_t:
+    SESSION_IS_OVER = 1             # a GOAWAY for an error was sent: nothing more goes out or comes in
+    SESSION_SAID_GOAWAY = 2         # the first, of a graceful end
+    SESSION_SAID_LAST = 4           # the one with the last stream id: streams above it are not served
+    SESSION_HEARD_GOAWAY = 8
+    SESSION_HAS_SETTINGS = 16       # the peer's have come
+    SESSION_TAKES_CONNECT = 32      # the peer's SETTINGS_ENABLE_CONNECT_PROTOCOL
+    SESSION_SHRINKS_TABLE = 64      # the next header block begins with a table size update to 0 (RFC 7541 4.2)
+
+cdef enum:                          # http2_attack_t, what peers are cut off for: index of worker_stats_t.http2_attacks
+    HTTP2_ATTACK_RESET = 0          # streams reset as fast as they were opened
+    HTTP2_ATTACK_CONTINUATION = 1   # a header block that does not end
+    HTTP2_ATTACK_SETTINGS = 2
+    HTTP2_ATTACK_PING = 3
+    HTTP2_ATTACK_EMPTY = 4          # frames without content
+    HTTP2_ATTACK_WINDOW = 5         # WINDOW_UPDATE
+    HTTP2_ATTACK_PRIORITY = 6
+    HTTP2_ATTACK_HEAD = 7           # header blocks that decode to more than is allowed
+    HTTP2_ATTACK_STREAMS = 8        # streams above the limit
+    HTTP2_ATTACK_CONTROL = 9        # answers that it makes us queue and does not read
+    HTTP2_ATTACK_STALL = 10         # streams whose windows it never opens
+    HTTP2_ATTACK_UNKNOWN = 11       # frames of unknown types
+    HTTP2_ATTACKS = 12
+
+cdef struct http2_role_t:           # what a session tells http2_server or _client; a stream may have ended after each
+    # A header block that is whole: of a new stream (server, `stream` NULL), or of one's response.
+    void (*on_head)(
+        http2_t*, http2_stream_t* stream, uint32_t stream_id, const char* block, size_t length, bint is_end
+    ) noexcept nogil
+    bint (*takes_body)(http2_stream_t*) noexcept nogil
+    void (*on_body)(http2_stream_t*, const char* data, size_t length) noexcept nogil
+    # END_STREAM, all of the body was delivered; trailers may be NULL. Changes the stream's state. False: not now.
+    bint (*on_end)(http2_stream_t*, head_t* trailers) noexcept nogil
+    # A stream of this exchange has ended before its time, and is out of the table; `code`: of RST_STREAM, or ours.
+    void (*on_reset)(http2_t*, exchange_t*, uint32_t code, bint by_peer, const char* detail) noexcept nogil
+    void (*on_drained)(exchange_t*) noexcept nogil              # its output is wanted again
+    void (*on_settings)(http2_t*) noexcept nogil
+    void (*on_ping_ack)(http2_t*) noexcept nogil
+    void (*on_goaway)(http2_t*, uint32_t last_stream_id, uint32_t code) noexcept nogil
+    void (*on_quiet)(http2_t*) noexcept nogil                   # its last stream has ended
+    void (*on_over)(http2_t*, const char* detail) noexcept nogil    # a GOAWAY for an error is written: end it all
 
 cdef struct http2_t:                # the HTTP/2 codec's state of one connection; see http2_session.pyx
     connection_t* connection
+    const http2_role_t* role
     hpack_decoder_t decoder
-    uint32_t stream_count           # open ones
+    uint8_t phase                   # http2_phase_t
+    uint8_t flags                   # http2_flag_t
+    uint8_t data_flags              # of the DATA frame that is being read
+    uint8_t block_flags             # of the HEADERS frame whose block goes on
+    uint8_t block_frames
+    uint8_t reset_at                # next place in reset_ids
+    uint8_t waits_for_pong
+    uint8_t block_is_circular       # its priority makes the stream depend on itself
+    uint32_t data_left              # of its payload, padding not counted
+    uint32_t padding_left
+    uint32_t data_stream_id
+    uint32_t block_stream_id
+    buffer_t* block                 # header block so far; NULL: none is under way
+    uint32_t stream_count           # in the table, and waiting to begin
     uint32_t bucket_count           # power of two
     http2_stream_t** buckets        # by id; owned
+    http2_stream_t* waiting         # ring list: output held up by the connection, or not begun yet
+    http2_stream_t* woken           # input is wanted again
+    uint32_t last_stream_id         # highest begun: by the client
+    uint32_t streams_max            # at a time: downstream what we allow, upstream what the endpoint does
+    uint32_t[8] reset_ids           # streams that we reset lately: what still comes for them is thrown away
+    int64_t send_window
+    int32_t receive_window
+    uint32_t peer_window            # SETTINGS_INITIAL_WINDOW_SIZE of the peer
+    uint32_t unacknowledged         # received on any stream, not yet given back as a window
+    uint32_t buffered_bytes         # in `input` of all streams
+    uint32_t control_bytes          # queued since the output was last empty, that the peer made us send
+    buffer_t* tail                  # the frame that was written last: DATA of tail_stream_id, at tail_at in this buffer
+    uint32_t tail_at
+    uint32_t tail_stream_id         # 0: none
+    uint64_t counted_since_ms       # http2_guard
+    uint32_t target_max_bytes
+    uint32_t head_max_bytes         # of a head that we take, decoded
+    uint16_t header_max_count
+    uint16_t[12] counts             # by http2_attack_t
+    uint64_t quiet_due_ms           # 0: not quiet
+    uint64_t block_due_ms           # 0: no header block is under way
+    uint64_t grace_due_ms           # when the last GOAWAY is sent; 0: not going
+    uint64_t age_due_ms             # when it begins to go; 0: never
+    uint64_t stall_due_ms           # when streams without an exchange are looked at; 0: there are none
+    uint32_t rest_ms                # how long it may be without a stream
+    uint32_t head_timeout_ms        # for a header block in several frames
 
 cdef struct connection_t:
     uint8_t source                  # SOURCE_CONNECTION
@@ -211,6 +345,8 @@ cdef struct connection_t:
     uint8_t flushes_late            # at the end of the round instead of after each event: many exchanges, one send
     uint8_t lingers                 # FLUSHING: the peer may still be sending
     uint8_t is_draining             # no new exchanges
+    uint8_t is_shared               # upstream: listed in endpoint.shared
+    uint8_t opening                 # downstream: opening_phase_t, until its codec is known
     int fd
     uint32_t read_bytes             # how much to ask for: grows while it comes, shrinks when the other side is slow
     worker_t* worker
@@ -218,7 +354,7 @@ cdef struct connection_t:
     connection_t* prev
     connection_t* next_dirty
     connection_t* next_ready
-    connection_t* next_idle         # endpoint.idle
+    connection_t* next_idle         # endpoint.idle, or endpoint.shared
     connection_t* prev_idle
     const io_events_t* events
     const server_codec_t* server    # downstream
@@ -229,6 +365,7 @@ cdef struct connection_t:
     timer_t timer
     uint64_t deadline_ms            # when events.on_deadline is due; 0: never. The timer may fire earlier
     buffer_t* input                 # received, not yet consumed
+    buffer_t* preamble              # upstream: sent as soon as it is connected, before TLS (a PROXY header); owned
     buffer_t* output_first          # to be sent
     buffer_t* output_last
     uint64_t output_bytes
@@ -238,7 +375,7 @@ cdef struct connection_t:
     listener_t* listener            # downstream
     endpoint_t* endpoint            # upstream
     uint32_t requests               # exchanges begun
-    uint64_t expires_ms             # not to be used for another exchange after; 0: never
+    uint64_t expires_ms             # not to be used for another exchange after; 0: never. While opening: its end
     uint64_t idle_since_ms
     uint16_t peer_port
     uint8_t peer_len
@@ -270,8 +407,10 @@ cdef struct endpoint_t:
     connection_t* idle              # last used first
     connection_t* idle_oldest
     connection_t* shared            # open or connecting ones that take several exchanges each, by next_idle
+    uint32_t streams_max            # HTTP/2: how many it takes at a time, as it said last
     uint8_t protocol                # PROTOCOL_AUTO: what ALPN chose last; PROTOCOL_HTTP: not known yet
     void* tls_session               # SSL_SESSION to resume, owned; NULL: none
+    uint32_t tls_settings           # tls_service_t.settings that it belongs to
     endpoint_stats_t* stats
     service_stats_t* service_stats
     char text[64]                   # "address:port"
@@ -302,14 +441,11 @@ cdef struct tls_listener_t:         # snapshot.ListenerTls
 
 cdef struct tls_service_t:          # snapshot.ServiceTls
     void* ssl_ctx
+    uint32_t settings               # a number for these very settings, in this process; never 0
     uint8_t verifies
-    const char* server_name         # "" : none
-    uint32_t spiffe_id_count
-    const char** spiffe_ids         # owned
-
-cdef struct network_t:              # a CIDR block; IPv4 as ::ffff:a.b.c.d
-    uint8_t[16] address
-    uint8_t prefix_bits
+    const char* server_name         # "": none
+    const char* spiffe_ids          # each with its terminating zero, one behind the other; "": the name counts
+    uint32_t spiffe_ids_len         # with the zeros; 0: none
 
 cdef struct tcp_route_t:            # snapshot.TcpRoute
     route_entry_t* route            # owned; listener_count 1
@@ -461,6 +597,8 @@ cdef struct worker_t:
     timer_t heartbeat
     buffer_t* scratch               # BUFFER_HUGE: where input is received
     header_t* scratch_headers
+    char* records                   # TLS_RECORDS_BYTES: encrypted, on their way in or out; NULL: no TLS yet
+    char* scratch_text              # SCRATCH_TEXT_BYTES: heads that are decoded (HTTP/2)
     buffer_t* free_buffers[4]
     uint32_t free_counts[4]
     exchange_t* free_exchanges      # kept for reuse, linked by `worker`
@@ -470,6 +608,9 @@ cdef struct worker_t:
     connection_t* dirty_late        # and at the end of the round (connection_t.flushes_late)
     connection_t* ready             # to be handled again without an event
     connection_t* closed            # to be freed at the end of this round
+    http2_stream_t* ended_streams   # the same
+    http2_stream_t* free_streams    # for reuse
+    uint32_t free_stream_count
     listener_t* listeners
     tables_t* tables
     uint64_t generation             # of the installed tables

@@ -18,13 +18,16 @@ cdef void endpoint_release(worker_t* worker, endpoint_t* endpoint) noexcept nogi
 # No table names it any more: close what is idle, keep nothing.
 cdef void endpoint_retire(worker_t* worker, endpoint_t* endpoint) noexcept nogil
 
-# A connection from the pool, or one that is being opened. `must_be_sure`: the request cannot be sent twice, so a
-# pooled connection is asked whether it is still alive, however fresh. `only_new`: leave the pool alone.
+# A connection from the pool, or one that is being opened (by somebody else even, where it is shared). `must_be_sure`:
+# the request cannot be sent twice, so a pooled connection is asked whether it is still alive, however fresh.
+# `only_new`: leave the pool alone. `downstream`: whose addresses a PROXY header tells. Where the service wants one, no
+# two exchanges share a connection, at a time or one after the other; no more do those of TCP.
 cdef connection_t* pool_take(
     worker_t* worker,
     endpoint_t* endpoint,
     const service_entry_t* service,
     const client_codec_t* codec,
+    connection_t* downstream,
     bint must_be_sure,
     bint only_new,
     int* result,
@@ -32,5 +35,11 @@ cdef connection_t* pool_take(
 ) noexcept nogil
 # An exchange is done with it and it is clean: keep it, or close it if it is too old or its endpoint is gone.
 cdef void pool_give(connection_t* connection, const service_entry_t* service) noexcept nogil
+# The same for those that carry several exchanges at a time (client_codec_t.multiplexes), which are listed at their
+# endpoint while they take new ones, idle or not.
+cdef void pool_share(connection_t* connection) noexcept nogil
+cdef void pool_unshare(connection_t* connection) noexcept nogil
+# Its last exchange has ended. False: it has no future, the codec says goodbye and discards it.
+cdef bint pool_rest(connection_t* connection) noexcept nogil
 # Close it, whether it is idle or in use.
 cdef void pool_discard(connection_t* connection) noexcept nogil

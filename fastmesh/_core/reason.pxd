@@ -37,7 +37,8 @@ cdef enum:                          # reason_t
     REASON_UPSTREAM_TLS = 25
     REASON_UPSTREAM_REFUSED = 26
     REASON_UPGRADE_REFUSED = 27
-    REASON_COUNT = 28
+    REASON_PROXY_HEADER = 28
+    REASON_COUNT = 29
 
 cdef const char* reason_name(uint8_t reason) noexcept nogil
 cdef int reason_status(uint8_t reason) noexcept nogil

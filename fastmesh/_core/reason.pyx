@@ -36,6 +36,8 @@ TABLE[REASON_UPSTREAM_TLS] = entry_t(b"upstream_tls", 503, b"the connection to t
 TABLE[REASON_UPSTREAM_REFUSED] = entry_t(b"upstream_refused", 503, b"the endpoint takes no more requests")
 TABLE[REASON_UPGRADE_REFUSED] = entry_t(b"upgrade_refused", 502, b"the endpoint does not speak the protocol asked for")
 
+TABLE[REASON_PROXY_HEADER] = entry_t(b"proxy_header", 0, b"the connection does not begin with a sound PROXY header")
+
 
 cdef const char* reason_name(uint8_t reason) noexcept nogil:
     if reason >= REASON_COUNT:

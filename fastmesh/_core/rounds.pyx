@@ -17,14 +17,18 @@ from fastmesh._core.connection cimport (
     connection_on_deadline,
 )
 from fastmesh._core.exchange cimport exchange_on_timer
+from fastmesh._core.http2_session cimport http2_session_free
+from fastmesh._core.http2_streams cimport http2_streams_reap
 from fastmesh._core.listener cimport listener_accept, listener_left, listener_on_timer, listeners_sweep
 from fastmesh._core.live cimport (
     CONNECTION_CLOSED,
     CONNECTION_FLUSHING,
     CONNECTION_LINGERING,
+    CONNECTION_SECURING,
     IO_BROKEN,
     IO_PEER_SHUT,
     IO_READABLE,
+    IO_SHUT,
     IO_WRITABLE,
     SOURCE_CONNECTION,
     SOURCE_LISTENER,
@@ -77,8 +81,9 @@ cdef inline void note(connection_t* connection, uint32_t events) noexcept nogil:
         connection.io |= IO_WRITABLE
     if events & EPOLLRDHUP:
         connection.io |= IO_PEER_SHUT | IO_READABLE
-    if events & (EPOLLERR | EPOLLHUP):
+    if events & EPOLLERR or (events & EPOLLHUP and not connection.io & IO_SHUT):
         connection.io |= IO_BROKEN | IO_READABLE
+    # else: both sides have said FIN, and there may still be something to receive
 
 
 cdef inline void flush_dirty_late(worker_t* worker) noexcept nogil:
@@ -111,6 +116,7 @@ cdef void handle_events(worker_t* worker, epoll_event* events, int count) noexce
             flush_dirty(worker)
         elif source == SOURCE_LISTENER:
             listener_accept(<listener_t*>events[i].data.ptr)
+            flush_dirty(worker)
         else:
             read_timer(worker)
 
@@ -141,6 +147,8 @@ cdef void free_closed(worker_t* worker) noexcept nogil:
         else:
             if connection.is_downstream:
                 listener_left(connection.listener)
+            if connection.http2 != NULL:
+                http2_session_free(connection.http2)
             connection_free(connection)
         connection = next
     if swept:
@@ -163,7 +171,10 @@ cdef void on_connection_timer(worker_t* worker, connection_t* connection) noexce
         wheel_set(&worker.wheel, &connection.timer.node, connection.deadline_ms)
         return
     connection.deadline_ms = 0
-    if connection.state == CONNECTION_FLUSHING or connection.state == CONNECTION_LINGERING:
+    if (
+        connection.state == CONNECTION_FLUSHING or connection.state == CONNECTION_LINGERING
+        or (connection.state == CONNECTION_SECURING and connection.is_downstream)
+    ):
         connection_on_deadline(connection)
     else:
         connection.events.on_deadline(connection)
@@ -216,6 +227,7 @@ cdef void rounds_settle(worker_t* worker) noexcept nogil:
     flush_dirty(worker)
     flush_dirty_late(worker)
     free_closed(worker)
+    http2_streams_reap(worker)
     listeners_sweep(worker)
     rounds_arm(worker)
 
@@ -243,6 +255,8 @@ cdef void rounds_run(worker_t* worker) noexcept nogil:
             flush_dirty_late(worker)
         if worker.closed != NULL:
             free_closed(worker)
+        if worker.ended_streams != NULL:
+            http2_streams_reap(worker)
         if (count <= 0 and worker.ready == NULL) or worker.now_ns > until_ns:
             break
     if worker.log_len >= LOG_FLUSH_BYTES or (worker.log_len and worker.now_ms - worker.log_since_ms >= LOG_FLUSH_MS):

@@ -50,8 +50,11 @@ cdef struct listener_stats_t:
     uint64_t accepted
     uint64_t refused                    # closed at once: the connection limit
     int64_t connections                 # gauge: open
-    uint64_t bytes_in
+    uint64_t bytes_in                   # on the wire: with TLS, encrypted
     uint64_t bytes_out
+    uint64_t handshakes                 # of TLS, that succeeded
+    uint64_t handshakes_resumed         # of those, with the session of an earlier connection
+    uint64_t tls_failures[7]            # by tls_failure_t
 
 cdef struct worker_stats_t:
     uint64_t pid
@@ -63,6 +66,7 @@ cdef struct worker_stats_t:
     uint64_t log_lines
     uint64_t log_dropped
     uint64_t limiter_evictions
+    uint64_t http2_attacks[12]          # peers that were cut off, by http2_attack_t (names: http2_guard.ATTACKS)
     uint64_t buffer_bytes               # gauge: held by connections
     int64_t live[16]                    # gauge: live objects by kind (engine.LIVE_KINDS)
 
@@ -73,7 +77,7 @@ cdef enum:
     SHARED_SERIES_STRIDE = 320
     SHARED_SERVICE_STRIDE = 1600
     SHARED_ENDPOINT_STRIDE = 64
-    SHARED_LISTENER_STRIDE = 64
+    SHARED_LISTENER_STRIDE = 128
     SHARED_GRPC_STRIDE = 320
     SHARED_GRPC_ROWS = 1024
     SHARED_HEALTH_OFFSET = SHARED_PAGE_BYTES

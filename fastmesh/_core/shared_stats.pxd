@@ -35,6 +35,9 @@ cdef class ListenerStats:
     cdef readonly int64_t connections
     cdef readonly uint64_t bytes_in
     cdef readonly uint64_t bytes_out
+    cdef readonly uint64_t handshakes
+    cdef readonly uint64_t handshakes_resumed
+    cdef readonly tuple tls_failures
 
 cdef class WorkerStats:
     cdef readonly uint32_t worker
@@ -47,6 +50,7 @@ cdef class WorkerStats:
     cdef readonly uint64_t log_lines
     cdef readonly uint64_t log_dropped
     cdef readonly uint64_t limiter_evictions
+    cdef readonly tuple http2_attacks
     cdef readonly uint64_t buffer_bytes
     cdef readonly tuple live
 

@@ -72,6 +72,14 @@ class ListenerStats:
     def bytes_in(self) -> int: ...
     @property
     def bytes_out(self) -> int: ...
+    @property
+    def handshakes(self) -> int:
+        """TLS handshakes that succeeded."""
+    @property
+    def handshakes_resumed(self) -> int: ...
+    @property
+    def tls_failures(self) -> tuple[int, ...]:
+        """By cause, as in fastmesh._core.tls.FAILURES."""
 
 @final
 class WorkerStats:
@@ -98,6 +106,9 @@ class WorkerStats:
     def log_dropped(self) -> int: ...
     @property
     def limiter_evictions(self) -> int: ...
+    @property
+    def http2_attacks(self) -> tuple[int, ...]:
+        """HTTP/2 peers that were cut off, by kind as in fastmesh._core.http2_guard.ATTACKS."""
     @property
     def buffer_bytes(self) -> int: ...
     @property

@@ -7,6 +7,8 @@ cdef enum:
     STATUS_CLASSES = 6
     REASONS = 32
     LIVE_KINDS = 16
+    TLS_FAILURES = 7
+    ATTACKS = 12
     UPSTREAM_AT = HISTOGRAM_BUCKETS + 1
     COUNTERS_AT = 2 * (HISTOGRAM_BUCKETS + 1)
 
@@ -83,6 +85,9 @@ cdef ListenerStats listener_stats(const uint64_t* words):
     stats.connections = <int64_t>words[2]
     stats.bytes_in = words[3]
     stats.bytes_out = words[4]
+    stats.handshakes = words[5]
+    stats.handshakes_resumed = words[6]
+    stats.tls_failures = counters(words + 7, TLS_FAILURES)
     return stats
 
 
@@ -98,6 +103,7 @@ cdef WorkerStats worker_stats(uint32_t worker, const uint64_t* words):
     stats.log_lines = words[6]
     stats.log_dropped = words[7]
     stats.limiter_evictions = words[8]
-    stats.buffer_bytes = words[9]
-    stats.live = tuple([<int64_t>words[10 + kind] for kind in range(LIVE_KINDS)])
+    stats.http2_attacks = tuple([words[9 + kind] for kind in range(ATTACKS)])
+    stats.buffer_bytes = words[21]
+    stats.live = tuple([<int64_t>words[22 + kind] for kind in range(LIVE_KINDS)])
     return stats

@@ -2,6 +2,7 @@
 
 from libc.errno cimport EINTR, errno
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
+from libc.string cimport memmove, strlen, strncmp
 from posix.types cimport off_t
 
 cdef extern from "<sys/types.h>" nogil:
@@ -43,6 +44,24 @@ cdef extern from "<sys/socket.h>" nogil:
 
 cdef extern from "<netinet/in.h>" nogil:
     enum: IPPROTO_TCP
+
+cdef extern from "<arpa/inet.h>" nogil:
+    cdef struct in_addr:
+        pass
+    cdef struct in6_addr:
+        pass
+    cdef struct sockaddr_in:
+        unsigned short sin_family
+        unsigned short sin_port
+        in_addr sin_addr
+    cdef struct sockaddr_in6:
+        unsigned short sin6_family
+        unsigned short sin6_port
+        in6_addr sin6_addr
+    const char* inet_ntop(int family, const void* address, char* text, socklen_t size)
+    int inet_pton(int family, const char* text, void* address)
+    unsigned short htons(unsigned short value)
+    unsigned short ntohs(unsigned short value)
 
 cdef extern from "<netinet/tcp.h>" nogil:
     enum: TCP_NODELAY
@@ -161,6 +180,19 @@ cdef inline void socket_reset_on_close(int fd) noexcept nogil:
     value.l_onoff = 1
     value.l_linger = 0
     setsockopt(fd, SOL_SOCKET, SO_LINGER, &value, sizeof(value))
+
+
+cdef inline uint16_t socket_address_text(const sockaddr_storage* address, char* text, socklen_t size) noexcept nogil:
+    """The address as text (at most 46 bytes), IPv4 also where the socket is for both; its port."""
+    cdef const sockaddr_in* v4 = <const sockaddr_in*>address
+    cdef const sockaddr_in6* v6 = <const sockaddr_in6*>address
+    if address.ss_family == AF_INET:
+        inet_ntop(AF_INET, &v4.sin_addr, text, size)
+        return ntohs(v4.sin_port)
+    inet_ntop(address.ss_family, &v6.sin6_addr, text, size)
+    if strncmp(text, b"::ffff:", 7) == 0:
+        memmove(text, text + 7, strlen(text) - 6)
+    return ntohs(v6.sin6_port)
 
 
 cdef inline int socket_unsent(int fd) noexcept nogil:

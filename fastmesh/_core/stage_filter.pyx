@@ -6,7 +6,7 @@ from fastmesh._core.forwarded_for cimport forwarded_for_first, forwarded_for_is_
 from fastmesh._core.forwarding cimport REQUEST_ID_BYTES, forward_request, forwarding_t
 from fastmesh._core.headers cimport FRAMING_LENGTH
 from fastmesh._core.limiter cimport limiter_take
-from fastmesh._core.live cimport limit_entry_t
+from fastmesh._core.live cimport limit_entry_t, tls_listener_t, tls_t
 from fastmesh._core.reason cimport REASON_BODY_TOO_LARGE, REASON_NONE, REASON_OVERLOADED, REASON_RATE_LIMITED
 from fastmesh._core.request_id cimport request_id_write
 from fastmesh._core.request_key cimport request_key_secret_hash
@@ -48,6 +48,17 @@ cdef bint exceeds_body_limit(exchange_t* exchange) noexcept nogil:
     return most and exchange.request.framing == FRAMING_LENGTH and exchange.request.content_length > most
 
 
+cdef void tell_certificate(exchange_t* exchange, forwarding_t* forwarding) noexcept nogil:
+    cdef const tls_t* tls = exchange.downstream.tls
+    cdef const tls_listener_t* settings = exchange.listener.tls
+    forwarding.certificate = NULL
+    forwarding.certificate_len = 0
+    if tls == NULL or tls.identity_text == NULL or settings == NULL or not settings.forwards_client_certificate:
+        return
+    forwarding.certificate = tls.identity_text + tls.forwarded_at
+    forwarding.certificate_len = tls.forwarded_len
+
+
 cdef int rewrite_request(exchange_t* exchange) noexcept nogil:
     cdef char[REQUEST_ID_BYTES] request_id
     cdef forwarding_t forwarding
@@ -58,6 +69,7 @@ cdef int rewrite_request(exchange_t* exchange) noexcept nogil:
     forwarding.trusted_hops = exchange.listener.trusted_hops
     forwarding.via = exchange.listener.via
     forwarding.via_len = exchange.listener.via_len
+    tell_certificate(exchange, &forwarding)
     request_id_write(&exchange.worker.random, request_id)
     return forward_request(&exchange.request, &forwarding, request_id)
 

@@ -5,7 +5,7 @@ Live state is not in here: endpoints with their pools are found again by id, cou
 
 from libc.stdint cimport uint32_t, uint64_t
 from libc.stdlib cimport calloc, free
-from libc.string cimport strcmp
+from libc.string cimport memcpy, strcmp
 
 from fastmesh._core.access_log cimport AccessFormat
 from fastmesh._core.balancer cimport load_t, subset_free, subset_new, subset_t
@@ -20,11 +20,17 @@ from fastmesh._core.live cimport (
     route_entry_t,
     series_stats_t,
     service_entry_t,
+    tcp_route_t,
+    tls_listener_t,
+    tls_name_t,
+    tls_service_t,
 )
+from fastmesh._core.networks cimport networks_new
 from fastmesh._core.pool cimport endpoint_hold, endpoint_new, endpoint_release
 from fastmesh._core.router cimport Router
 from fastmesh._core.shared cimport SHARED_ENDPOINTS_MAX, shared_series, shared_service
 from fastmesh._core.sockets cimport CLOCK_MONOTONIC, clock_ns
+from fastmesh._core.tls cimport tls_prepare_listener, tls_start_up
 
 cimport cython
 
@@ -43,12 +49,15 @@ cdef void* allocate(size_t count, size_t size) except NULL:
     return memory
 
 
-cdef Tables tables_begin(object owner, worker_t* worker, object snapshot):
+cdef Tables tables_begin(object owner, worker_t* worker, object snapshot, object credentials):
     cdef Tables tables = Tables.__new__(Tables)
     tables.owner = owner
     tables.worker = worker
     tables.snapshot = snapshot
     tables.texts = []
+    tables.credentials = credentials
+    if credentials is not None:
+        tls_start_up(worker, credentials.identify)
     tables.ptr = <tables_t*>allocate(1, sizeof(tables_t))
     worker.stats.live[LIVE_TABLES] += 1
     tables.work = tables.compile()
@@ -62,7 +71,7 @@ cdef class Tables:
     """See engine.pyi."""
 
     def __dealloc__(self):
-        cdef uint32_t i, j
+        cdef uint32_t i
         if self.ptr == NULL:
             return
         if self.work is not None:
@@ -70,11 +79,11 @@ cdef class Tables:
         for i in range(self.ptr.service_count):
             self.release_endpoints(i)
             free(self.ptr.services[i].subsets)
+            free(self.ptr.services[i].tls)
         for i in range(self.ptr.route_count):
-            for j in range(self.ptr.routes[i].destination_count):
-                free(self.ptr.routes[i].destinations[j].series)
-            free(self.ptr.routes[i].destinations)
-            free(self.ptr.routes[i].listener_indexes)
+            self.release_route(&self.ptr.routes[i])
+        for i in range(self.ptr.listener_count):
+            self.release_listener(i)
         free(self.ptr.services)
         free(self.ptr.routes)
         free(self.ptr.listeners)
@@ -101,6 +110,8 @@ cdef class Tables:
         """Yields after each small piece of work."""
         cdef uint32_t i
         cdef uint32_t count
+        if self.credentials is None and uses_tls(self.snapshot):
+            raise ValueError("the snapshot uses TLS, and there are no credentials for it")
         self.build_limits()
         count = len(self.snapshot.listeners)
         self.ptr.listeners = <listener_entry_t*>allocate(count, sizeof(listener_entry_t))
@@ -114,6 +125,9 @@ cdef class Tables:
             self.ptr.service_count = i + 1
             self.build_service(i)
             yield
+        for i in range(self.ptr.listener_count):
+            self.build_tcp_routes(i)
+        yield
         count = len(self.snapshot.routes)
         self.ptr.routes = <route_entry_t*>allocate(count, sizeof(route_entry_t))
         for i in range(count):
@@ -175,6 +189,52 @@ cdef class Tables:
         entry.streams_max = listener.streams_max
         entry.connection_age_max_ms = listener.connection_age_max_ms
         entry.tcp_idle_timeout_ms = listener.tcp_idle_timeout_ms
+        entry.proxy_networks = networks_new(listener.proxy_protocol_from)
+        entry.proxy_network_count = len(listener.proxy_protocol_from)
+        if listener.tls is not None:
+            self.build_listener_tls(index)
+        return 0
+
+    cdef int build_listener_tls(self, uint32_t index) except -1:
+        cdef tls_listener_t* tls = <tls_listener_t*>allocate(1, sizeof(tls_listener_t))
+        cdef size_t address
+        self.ptr.listeners[index].tls = tls
+        settings = self.snapshot.listeners[index].tls
+        default_ctx, by_name = self.credentials.listener(index)
+        address = default_ctx
+        tls.ssl_ctx = <void*>address
+        tls_prepare_listener(tls.ssl_ctx)
+        tls.names = <tls_name_t*>allocate(len(by_name), sizeof(tls_name_t))
+        for name, ssl_ctx in by_name:
+            address = ssl_ctx
+            tls.names[tls.name_count] = tls_name_t(self.text(name), <void*>address)
+            tls.name_count += 1
+        alpn = b"".join([bytes([len(name)]) + name.encode() for name in settings.alpn])
+        if len(alpn) > sizeof(tls.alpn):
+            raise ValueError(f"listener {self.snapshot.listeners[index].name}: too many protocols")
+        tls.alpn_len = len(alpn)
+        memcpy(tls.alpn, <const char*>alpn, len(alpn))
+        tls.client_certificate = settings.client_certificate
+        tls.is_optional = settings.is_optional
+        tls.forwards_client_certificate = settings.forwards_client_certificate
+        tls.handshake_timeout_ms = settings.handshake_timeout_ms
+        return 0
+
+    cdef int build_tcp_routes(self, uint32_t index) except -1:
+        cdef listener_entry_t* entry = &self.ptr.listeners[index]
+        cdef tcp_route_t* one
+        cdef uint32_t i, j
+        routes = self.snapshot.listeners[index].tcp_routes
+        entry.tcp_routes = <tcp_route_t*>allocate(len(routes), sizeof(tcp_route_t))
+        for i, route in enumerate(routes):
+            one = &entry.tcp_routes[i]
+            entry.tcp_route_count = i + 1
+            one.route = <route_entry_t*>allocate(1, sizeof(route_entry_t))
+            self.build_arms(one.route, route.name, (index,), route.destinations)
+            one.sni = <const char**>allocate(len(route.sni), sizeof(char*))
+            for j, name in enumerate(route.sni):
+                one.sni[j] = self.text(name)
+                one.sni_count = j + 1
         return 0
 
     cdef int build_service(self, uint32_t index) except -1:
@@ -194,6 +254,8 @@ cdef class Tables:
         entry.protocol = service.protocol
         entry.proxy_protocol_version = service.proxy_protocol_version
         entry.streams_max = service.streams_max
+        if service.tls is not None:
+            self.build_service_tls(index)
         if service.limit_index >= 0:
             entry.limit = &self.ptr.limits[<uint32_t>service.limit_index]
         entry.stats = shared_service(self.worker.shared, self.worker.slot, service.id)
@@ -202,35 +264,77 @@ cdef class Tables:
         self.set_endpoints(index, service.endpoints)
         return 0
 
+    cdef int build_service_tls(self, uint32_t index) except -1:
+        cdef tls_service_t* tls = <tls_service_t*>allocate(1, sizeof(tls_service_t))
+        cdef size_t address
+        self.ptr.services[index].tls = tls
+        settings = self.snapshot.services[index].tls
+        ssl_ctx, tls.settings = self.credentials.service(index)
+        address = ssl_ctx
+        tls.ssl_ctx = <void*>address
+        tls.verifies = settings.verifies
+        tls.server_name = self.text(settings.server_name)
+        tls.spiffe_ids = self.text("".join([spiffe_id + "\0" for spiffe_id in settings.spiffe_ids]))
+        tls.spiffe_ids_len = len(self.texts[len(self.texts) - 1])
+        return 0
+
     cdef int build_route(self, uint32_t index) except -1:
         cdef route_entry_t* entry = &self.ptr.routes[index]
+        route = self.snapshot.routes[index]
+        self.build_arms(entry, route.name, route.listener_indexes, route.destinations)
+        if route.limit_index >= 0:
+            entry.limit = &self.ptr.limits[<uint32_t>route.limit_index]
+        entry.allows_connect = route.allows_connect
+        return 0
+
+    cdef int build_arms(self, route_entry_t* entry, str name, tuple listener_indexes, tuple arms) except -1:
+        """What HTTP and TCP routes have in common: where they stand, and where they lead."""
         cdef destination_t* destination
         cdef uint32_t i, j
-        route = self.snapshot.routes[index]
-        entry.name = self.text(route.name)
-        entry.listener_count = len(route.listener_indexes)
+        entry.name = self.text(name)
+        entry.listener_count = len(listener_indexes)
         entry.listener_indexes = <uint32_t*>allocate(entry.listener_count, sizeof(uint32_t))
         for i in range(entry.listener_count):
-            entry.listener_indexes[i] = route.listener_indexes[i]
-        entry.destinations = <destination_t*>allocate(len(route.destinations), sizeof(destination_t))
-        for i in range(len(route.destinations)):
-            arm = route.destinations[i]
+            entry.listener_indexes[i] = listener_indexes[i]
+        entry.destinations = <destination_t*>allocate(len(arms), sizeof(destination_t))
+        for i in range(len(arms)):
+            arm = arms[i]
             destination = &entry.destinations[i]
             entry.destination_count = i + 1
             if not arm.service_index < self.ptr.service_count:
-                raise ValueError(f"route {route.name}: no service {arm.service_index}")
+                raise ValueError(f"route {name}: no service {arm.service_index}")
             destination.service = &self.ptr.services[<uint32_t>arm.service_index]
             if not arm.subset_index < destination.service.subset_count:
-                raise ValueError(f"route {route.name}: no subset {arm.subset_index}")
+                raise ValueError(f"route {name}: no subset {arm.subset_index}")
             destination.subset_index = arm.subset_index
             destination.weight = arm.weight
             entry.weight_sum += arm.weight
             destination.series = <series_stats_t**>allocate(entry.listener_count, sizeof(series_stats_t*))
             for j in range(entry.listener_count):
                 destination.series[j] = shared_series(self.worker.shared, self.worker.slot, arm.series_ids[j])
-        if route.limit_index >= 0:
-            entry.limit = &self.ptr.limits[<uint32_t>route.limit_index]
-        entry.allows_connect = route.allows_connect
+        return 0
+
+    cdef int release_route(self, route_entry_t* entry) except -1:
+        cdef uint32_t i
+        for i in range(entry.destination_count):
+            free(entry.destinations[i].series)
+        free(entry.destinations)
+        free(entry.listener_indexes)
+        return 0
+
+    cdef int release_listener(self, uint32_t index) except -1:
+        cdef listener_entry_t* entry = &self.ptr.listeners[index]
+        cdef uint32_t i
+        for i in range(entry.tcp_route_count):
+            if entry.tcp_routes[i].route != NULL:
+                self.release_route(entry.tcp_routes[i].route)
+            free(entry.tcp_routes[i].route)
+            free(entry.tcp_routes[i].sni)
+        if entry.tls != NULL:
+            free(entry.tls.names)
+        free(entry.tls)
+        free(entry.tcp_routes)
+        free(entry.proxy_networks)
         return 0
 
     cdef int set_endpoints(self, uint32_t index, tuple endpoints) except -1:
@@ -289,6 +393,10 @@ cdef class Tables:
         free(entry.endpoints)
         entry.endpoints = NULL
         return 0
+
+
+cdef bint uses_tls(object snapshot) except *:
+    return any([one.tls is not None for one in snapshot.listeners + snapshot.services])
 
 
 cdef int fill_key(Tables tables, key_t* target, object key) except -1:

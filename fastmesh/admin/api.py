@@ -146,6 +146,10 @@ async def sources(api: Api, request: Request) -> Response:
     return json_response(views.sources(api.mesh.sources()))
 
 
+async def certificates(api: Api, request: Request) -> Response:
+    return json_response(views.certificates(api.mesh.state))
+
+
 async def log_level(api: Api, request: Request) -> Response:
     return json_response({"level": api.mesh.log_level()})
 
@@ -199,6 +203,7 @@ OPERATIONS: tuple[Operation, ...] = (
     Operation("GET", "/workers", "Worker processes", workers, list[model.Worker]),
     Operation("GET", "/names", "DNS names that endpoints stand for", names, list[model.Name]),
     Operation("GET", "/sources", "Where services find endpoints while the mesh runs", sources, list[model.Source]),
+    Operation("GET", "/certificates", "Certificates and when they expire", certificates, list[model.Certificate]),
     Operation("GET", "/log/level", "The level of fastmesh's own log", log_level, model.LogLevel),
     Operation(
         "PUT",

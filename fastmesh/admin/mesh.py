@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from fastmesh._core.shared import SharedMemory
-    from fastmesh.config import Problem
+    from fastmesh.config import CertificateFile, Problem
+    from fastmesh.config.difference import Change
     from fastmesh.snapshot import Snapshot
 
 
@@ -26,6 +27,10 @@ class AttemptLike(Protocol):
     def problems(self) -> Sequence[Problem]: ...
     @property
     def error(self) -> str: ...
+    @property
+    def changes(self) -> Sequence[Change]: ...
+    @property
+    def change_count(self) -> int: ...
 
 
 class HistoryLike(Protocol):
@@ -81,6 +86,8 @@ class StateLike(Protocol):
     def snapshot(self) -> Snapshot | None: ...
     @property
     def sources(self) -> Mapping[str, str]: ...
+    @property
+    def certificates(self) -> Sequence[CertificateFile]: ...
     @property
     def problems(self) -> Sequence[Problem]: ...
     @property

@@ -53,6 +53,16 @@ class Problems(Struct, frozen=True):
     warnings: Annotated[list[Problem], Meta(description="of the version that is served")]
 
 
+class Change(Struct, frozen=True):
+    """One thing that a version changed against the one before it."""
+
+    kind: Annotated[str, Meta(description='"listeners", "services", "routes", "files", or a kind without names')]
+    name: Annotated[str, Meta(description="empty: the kind has no names")]
+    action: Literal["added", "removed", "changed"]
+    field: Annotated[str, Meta(description='such as "timeouts.connect"; empty: the whole')]
+    text: Annotated[str, Meta(description="in words")]
+
+
 class Reload(Struct, frozen=True):
     """One attempt to load the directory."""
 
@@ -62,6 +72,8 @@ class Reload(Struct, frozen=True):
     duration_ms: float
     error: str
     problems: list[Problem]
+    changes: Annotated[list[Change], Meta(description="the first of them; none of the first version")]
+    changes_total: int
 
 
 class Listener(Struct, frozen=True):
@@ -71,12 +83,26 @@ class Listener(Struct, frozen=True):
     source: Place
     address: str
     phase: Literal["listening", "draining"]
+    protocol: Annotated[Literal["http", "http1", "http2", "tcp", "detect", ""], Meta(description="empty: draining")]
+    tls: Literal["none", "optional", "required"]
     connections: int
     connections_max: int
     accepted: int
     refused: int
     bytes_in: int
     bytes_out: int
+
+
+class Certificate(Struct, frozen=True):
+    """A file of certificates that is in use. What is secret is not in here."""
+
+    name: Annotated[str, Meta(description="its path, as written in the configuration")]
+    kind: Annotated[Literal["certificate", "ca"], Meta(description="whether we show it, or verify others by it")]
+    names: Annotated[list[str], Meta(description="DNS names and IP addresses that it is for; of a CA none")]
+    not_before: datetime
+    not_after: Annotated[datetime, Meta(description="the first of its chain to expire; of a CA's file the last")]
+    phase: Literal["valid", "expires soon", "expired", "not yet valid"]
+    used_by: Annotated[list[str], Meta(description='"listeners.web", "services.hello"')]
 
 
 class Latency(Struct, frozen=True):
@@ -174,6 +200,7 @@ class Route(Struct, frozen=True):
     methods: Annotated[list[str], Meta(description="empty: any")]
     headers: Annotated[list[str], Meta(description="each test in words")]
     query: list[str]
+    client: Annotated[list[str], Meta(description="tests of the client's verified identity")]
     destinations: list[RouteDestination]
     requests: int
     statuses: Annotated[dict[str, int], Meta(description='requests by status class: "2xx", or "none"')]
@@ -213,6 +240,7 @@ class Config(Struct, frozen=True):
     services: Annotated[list[Compiled], Meta(description="each with `source`, its file:line")]
     routes: Annotated[list[Compiled], Meta(description="each with `source`, its file:line")]
     limits: list[Compiled]
+    certificates: Annotated[list[Compiled], Meta(description="names alone; texts and keys are not shown")]
 
 
 class Status(Struct, frozen=True):
@@ -230,6 +258,7 @@ class Status(Struct, frozen=True):
     routes_total: int
     names: list[Name]
     sources: list[Source]
+    certificates: list[Certificate]
     workers: list[Worker]
     problems: Problems
     last_reload: Reload | None

@@ -8,7 +8,7 @@ import time
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from enum import IntEnum
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 
@@ -64,20 +64,29 @@ def reload(attempt: AttemptLike) -> model.Reload:
     at = datetime.fromtimestamp(attempt.time_s, UTC)
     outcome: Any = str(attempt.outcome)
     return model.Reload(
-        at, attempt.version, outcome, round(attempt.duration_ms, 3), attempt.error, [problem(each) for each in shown]
+        at,
+        attempt.version,
+        outcome,
+        round(attempt.duration_ms, 3),
+        attempt.error,
+        [problem(each) for each in shown],
+        [model.Change(*change) for change in attempt.changes],
+        attempt.change_count,
     )
 
 
 def listeners(mesh: Mesh) -> list[model.Listener]:
-    limits = {each.id: each.connections_max for each in mesh.state.snapshot.listeners} if mesh.state.snapshot else {}
+    known = {each.id: each for each in mesh.state.snapshot.listeners} if mesh.state.snapshot else {}
     return [
         model.Listener(
             name=bound.name,
             source=mesh.place("listeners", bound.name),
             address=bound.address,
             phase="listening" if bound.phase == "listening" else "draining",
+            protocol=_protocol(known.get(bound.id)),
+            tls=_tls(known.get(bound.id)),
             connections=stats.connections,
-            connections_max=limits.get(bound.id, 0),
+            connections_max=known[bound.id].connections_max if bound.id in known else 0,
             accepted=stats.accepted,
             refused=stats.refused,
             bytes_in=stats.bytes_in,
@@ -85,6 +94,32 @@ def listeners(mesh: Mesh) -> list[model.Listener]:
         )
         for bound in mesh.state.listeners
         for stats in [mesh.shared.listener(bound.id)]
+    ]
+
+
+def _protocol(listener: snapshot.Listener | None) -> Any:
+    return listener.protocol.name.lower() if listener is not None else ""
+
+
+def _tls(listener: snapshot.Listener | None) -> Literal["none", "optional", "required"]:
+    if listener is None or listener.tls is None:
+        return "none"
+    return "optional" if listener.tls.is_optional else "required"
+
+
+def certificates(state: StateLike) -> list[model.Certificate]:
+    now_s = time.time()
+    return [
+        model.Certificate(
+            name=file.name,
+            kind="ca" if file.is_ca else "certificate",
+            names=list(file.names),
+            not_before=datetime.fromtimestamp(file.validity.not_before_s, UTC),
+            not_after=datetime.fromtimestamp(file.validity.not_after_s, UTC),
+            phase=file.validity.phase(now_s).value,
+            used_by=list(file.used_by),
+        )
+        for file in state.certificates
     ]
 
 
@@ -198,6 +233,7 @@ def routes(mesh: Mesh) -> Iterator[model.Route]:
             methods=list(route.methods),
             headers=[_test(test) for test in route.headers],
             query=[_test(test) for test in route.query],
+            client=[_test(test) for test in route.client],
             destinations=[_destination(active, each) for each in route.destinations] if active else [],
             requests=sum(statuses),
             statuses={f"{index}xx" if index else "none": count for index, count in enumerate(statuses) if count},
@@ -260,6 +296,7 @@ def config(mesh: Mesh) -> dict[str, Any]:
         "services": compiled("services", active.services),
         "routes": compiled("routes", active.routes),
         "limits": map(_named, active.limits),
+        "certificates": [{"name": each.name, "names": each.names} for each in active.certificates],
     }
 
 
@@ -269,6 +306,8 @@ def _named(part: Any) -> Any:
         return {field: _named(getattr(part, field)) for field in part.__struct_fields__}
     if isinstance(part, tuple):
         return [_named(each) for each in part]
+    if isinstance(part, bytes):
+        return f"{len(part)} bytes"  # PEM: too long to be read, and nobody's business
     return part.name.lower() if isinstance(part, IntEnum) else part
 
 
@@ -288,6 +327,7 @@ def status(mesh: Mesh) -> model.Status:
         routes_total=len(state.snapshot.routes) if state.snapshot else 0,
         names=names(mesh.names()),
         sources=sources(mesh.sources()),
+        certificates=certificates(state),
         workers=workers(mesh),
         problems=problems(state),
         last_reload=reload(last) if last is not None else None,

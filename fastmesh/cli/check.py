@@ -13,7 +13,6 @@ from fastmesh.config import LoadCache, Severity, load
 if TYPE_CHECKING:
     from fastmesh.config import LoadResult, Problem
 
-SHOWN_MAX = 100
 COLORS = {Severity.ERROR: "red", Severity.WARNING: "yellow"}
 
 
@@ -53,11 +52,8 @@ def as_data(result: LoadResult) -> dict[str, Any]:
 def show(directory: Path, result: LoadResult) -> None:
     """The verdict for people: errors first, then warnings, then what was found."""
     for severity, problems in ((Severity.ERROR, result.errors), (Severity.WARNING, result.warnings)):
-        is_error = severity is Severity.ERROR
-        for problem in problems[:SHOWN_MAX]:
-            click.echo(described(problem), err=is_error)
-        if len(problems) > SHOWN_MAX:
-            click.echo(f"... and {len(problems) - SHOWN_MAX:,} more {severity}s", err=is_error)
+        for problem in problems:
+            click.echo(described(problem), err=severity is Severity.ERROR)
     errors, warnings = len(result.errors), len(result.warnings)
     if errors:
         click.secho(
@@ -88,7 +84,7 @@ def _line(problem: Problem) -> str:
             text = next((line for number, line in enumerate(file, 1) if number == problem.line), "").rstrip("\n")
     except OSError:
         return ""
-    if not text.strip() or len(text) > 200 or not text.isprintable():
+    if not text.strip() or len(text) > 200 or not text.isprintable() or "-----BEGIN" in text:  # keys are not shown
         return ""
     return f"{text}\n    {' ' * (problem.column - 1)}^"
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import http.client
 import json
 import sys
 import time
@@ -13,13 +12,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from fastmesh.cli import admin_client
+from fastmesh.cli.admin_client import DEFAULT_ADDRESS, reachable
+
 if TYPE_CHECKING:
     from rich.console import Console, Group
     from rich.table import Table
     from rich.text import Text
 
-DEFAULT_ADDRESS = "127.0.0.1:9900"
-TIMEOUT_S = 5.0
 SAMPLE_S = 0.5
 WATCH_S = 2.0
 ROWS_MAX = 100
@@ -31,6 +31,8 @@ STYLES = {
     "unchanged": "green",
     "starting": "yellow",
     "draining": "yellow",
+    "valid": "green",
+    "expires soon": "yellow",
 }
 
 Status = dict[str, Any]
@@ -55,7 +57,7 @@ def command(directory: Path | None, admin: str | None, as_json: bool, watch: boo
         raise click.UsageError("give a directory or --admin, not both")
     if as_json and watch:
         raise click.UsageError("give --json or --watch, not both")
-    address = _reachable(admin or (DEFAULT_ADDRESS if directory is None else _address_of(directory)))
+    address = reachable(admin or (DEFAULT_ADDRESS if directory is None else _address_of(directory)))
     status = fetch(address)
     if as_json:
         click.echo(json.dumps(status, indent=2))
@@ -67,26 +69,9 @@ def command(directory: Path | None, admin: str | None, as_json: bool, watch: boo
 
 
 def fetch(address: tuple[str, int]) -> Status:
-    """The answer of the admin API; raises ClickException with one clear line."""
-    host, port = address
-    shown = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-    connection = http.client.HTTPConnection(host, port, timeout=TIMEOUT_S)
-    try:
-        connection.request("GET", "/status")
-        answer = connection.getresponse()
-        body = answer.read()
-        status = json.loads(body) if answer.status == 200 else None
-    except OSError as error:
-        reason = (error.strerror or str(error)).lower()
-        raise click.ClickException(f"no mesh answers at {shown} ({reason}); is it running? see --admin") from None
-    except (http.client.HTTPException, ValueError):
-        status = None
-    finally:
-        connection.close()
-    if not isinstance(status, dict) or "fastmesh" not in status:
-        raise click.ClickException(f"what answers at {shown} is not the admin API of fastmesh; see --admin")
+    """Everything at a glance; raises ClickException with one clear line."""
     # For the rates: when this was so.
-    return status | {"taken_s": time.monotonic()}
+    return admin_client.fetch(address, "/status", "fastmesh") | {"taken_s": time.monotonic()}
 
 
 def _address_of(directory: Path) -> str:
@@ -103,15 +88,6 @@ def _address_of(directory: Path) -> str:
     written = result.items.get("admin", {}).get("")
     value = written.entry.value if written is not None else None
     return value.address if isinstance(value, Admin) else DEFAULT_ADDRESS
-
-
-def _reachable(address: str) -> tuple[str, int]:
-    """Host and port to connect to: those that listen everywhere also listen on loopback."""
-    host, colon, port = address.removeprefix("http://").rstrip("/").rpartition(":")
-    if not colon or not host or not port.isdigit():
-        raise click.UsageError(f"{address!r} is not an address; write it as {DEFAULT_ADDRESS}")
-    host = host.removeprefix("[").removesuffix("]")
-    return {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host), int(port)
 
 
 def _console() -> Console:
@@ -145,6 +121,8 @@ def _render(before: Status, now: Status) -> Group:
         tables.append(_names(now))
     if now["sources"]:
         tables.append(_sources(now))
+    if now["certificates"]:
+        tables.append(_certificates(now))
     return Group(_headline(now), *(part for table in tables for part in ("", table)), *_problems(now))
 
 
@@ -182,10 +160,12 @@ def _table(title: str, *columns: str) -> Table:
 
 
 def _listeners(now: Status) -> Table:
-    table = _table("Listeners", "name", "address", "state", "#open", "#accepted", "#refused", "source")
+    table = _table("Listeners", "name", "address", "protocol", "state", "#open", "#accepted", "#refused", "source")
     for each in now["listeners"][:ROWS_MAX]:
         counts = [str(each[key]) for key in ("connections", "accepted", "refused")]
-        table.add_row(_text(each["name"]), each["address"], _state(each["phase"]), *counts, _place(now, each["source"]))
+        spoken = each["protocol"] + {"none": "", "optional": ", TLS optional", "required": ", TLS"}[each["tls"]]
+        place = _place(now, each["source"])
+        table.add_row(_text(each["name"]), each["address"], spoken, _state(each["phase"]), *counts, place)
     return table
 
 
@@ -238,6 +218,22 @@ def _sources(now: Status) -> Table:
         error = _place(now, "".join(errors[:1])).append(f" (and {len(errors) - 1} more)" if len(errors) > 1 else "")
         where = _text(f"{each['kind']} {each['place']}")
         table.add_row(_text(each["service"]), where, str(each["endpoints"]), age, error)
+    return table
+
+
+def _certificates(now: Status) -> Table:
+    table = _table("Certificates", "file", "state", "expires", "#left", "names", "used by")
+    soonest = sorted(now["certificates"], key=lambda each: str(each["not_after"]))
+    for each in soonest[:ROWS_MAX]:
+        names = " ".join(each["names"]) or ("CA" if each["kind"] == "ca" else "-")
+        left = -_age_s(each["not_after"])
+        shown = _span(left) if left > 0 else "-"
+        moment = f"{datetime.fromisoformat(each['not_after']):%Y-%m-%d %H:%M}"
+        table.add_row(
+            _text(each["name"]), _state(each["phase"]), moment, shown, _text(names), " ".join(each["used_by"])
+        )
+    if len(soonest) > ROWS_MAX:
+        table.caption = f"and {len(soonest) - ROWS_MAX} more: see --json"
     return table
 
 

@@ -90,3 +90,35 @@ def read_host(text: str) -> str:
     if _HOST.fullmatch(bare) is None:
         raise InvalidText()
     return lowered
+
+
+def read_server_name(text: str) -> str:
+    """A name as TLS clients send it (SNI): no wildcard, no IP address, no port; lower case."""
+    lowered = text.lower().rstrip(".")
+    if is_ip(lowered) or text.startswith("["):
+        raise InvalidText("an IP address is no server name: without one, the address of the endpoint is verified")
+    if _HOST.fullmatch(lowered) is None or lowered.replace(".", "").isdigit():
+        raise InvalidText("a name outside ASCII is written in its xn-- form" if not text.isascii() else "")
+    return lowered
+
+
+def read_sni(text: str) -> str:
+    """What a server name is compared with: a name, or `*.name` for all names below it."""
+    if text == "*":
+        raise InvalidText("connections with any other name, or none, go where `to` says")
+    bare = read_server_name(text.removeprefix("*."))
+    return f"*.{bare}" if text.startswith("*.") else bare
+
+
+def read_network(text: str) -> str:
+    """A block of addresses; one address is a block of its own."""
+    try:
+        if "%" not in text:
+            return str(ipaddress.ip_network(text))
+    except ValueError:
+        pass
+    try:
+        shown = str(ipaddress.ip_network(text, strict=False))
+    except ValueError:
+        raise InvalidText() from None
+    raise InvalidText(f"did you mean {quoted(shown)}?")

@@ -9,12 +9,27 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 from fastmesh import snapshot as compiled
 from fastmesh.config.addresses import join_address
 from fastmesh.config.load import without_collection
-from fastmesh.config.translate import Labels, hash_key_of, key_of, path_of, place, sorted_labels, value_test_of
+from fastmesh.config.pem_files import NO_CERTIFICATES
+from fastmesh.config.translate import (
+    SERVICE_PROTOCOLS,
+    Labels,
+    alpn_of,
+    hash_key_of,
+    key_of,
+    path_of,
+    place,
+    server_name_of,
+    sorted_labels,
+    value_test_of,
+    written_out,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from fastmesh.config import schema
+    from fastmesh.config.pem_files import Certificates
+    from fastmesh.config.schema_tls import ListenerTls
 
 
 class IdRegistry(Protocol):
@@ -64,6 +79,7 @@ class _Setting(NamedTuple):
     limit_index: int
     found: tuple[schema.Endpoint, ...]  # by its sources
     addresses: tuple[tuple[str, ...], ...]  # of each endpoint, those found after those written: where it is now
+    tls: compiled.ServiceTls | None  # with what is in its files
 
 
 class _KnownService(NamedTuple):
@@ -89,6 +105,7 @@ def compile_snapshot(
     ids: IdRegistry,
     resolved: Mapping[str, tuple[str, ...]],
     cache: CompileCache | None = None,
+    certificates: Certificates = NO_CERTIFICATES,
     found: Found | None = None,
 ) -> compiled.Snapshot:
     """Compile a configuration without errors. `cache`: of the compilations before, by the same registry."""
@@ -96,7 +113,7 @@ def compile_snapshot(
     if cache.ids is not ids:
         cache.ids, cache.routes, cache.services = ids, {}, {}
     with without_collection():
-        return _Compilation(config, ids, resolved, cache, found or {}).snapshot(version)
+        return _Compilation(config, ids, resolved, cache, certificates, found or {}).snapshot(version)
 
 
 @lru_cache(maxsize=65536)
@@ -114,12 +131,17 @@ class _Compilation:
         ids: IdRegistry,
         resolved: Mapping[str, tuple[str, ...]],
         cache: CompileCache,
+        certificates: Certificates,
         found: Found,
     ) -> None:
-        self.config, self.ids, self.resolved, self.cache, self.found = config, ids, resolved, cache, found
+        self.config, self.ids, self.resolved, self.cache = config, ids, resolved, cache
+        self.files, self.found = certificates, found
         self.limits: list[compiled.Limit] = []
+        self.certificates: list[compiled.Certificate] = []
+        self.certificate_index: dict[tuple[str, str], int] = {}
         self.listener_names = tuple(config.listeners)
-        self.everywhere = tuple(range(len(config.listeners)))
+        spoken = [listener.spoken for listener in config.listeners.values()]
+        self.everywhere = tuple([index for index, protocol in enumerate(spoken) if protocol != "tcp"])
         self.listener_index = {name: index for index, name in enumerate(config.listeners)}
         self.service_index = {name: index for index, name in enumerate(config.services)}
         self.arms: dict[_Wanted, tuple[tuple[int, int], ...]] = {}
@@ -133,7 +155,9 @@ class _Compilation:
         access_log = compiled.AccessLog()
         if log is not None:
             access_log = compiled.AccessLog(True, "" if log.format == "json" else log.format, log.sample)
-        return compiled.Snapshot(version, listeners, services, routes, tuple(self.limits), access_log)
+        return compiled.Snapshot(
+            version, listeners, services, routes, tuple(self.limits), access_log, tuple(self.certificates)
+        )
 
     def limit(self, kind: str, name: str, limit: schema.RateLimit | None) -> compiled.Limit | None:
         if limit is None:
@@ -168,7 +192,54 @@ class _Compilation:
             via=listener.via or "",
             limit_index=self.add_limit(self.limit("listener", name, listener.rate_limit)),
             unrouted_series_id=self.ids.id_of("series", (name, "", "", "")),
+            protocol=compiled.Protocol[listener.spoken.upper()],
+            tls=self.listener_tls(listener, listener.tls) if listener.tls is not None else None,
+            tcp_routes=self.tcp_routes(name, listener),
+            proxy_protocol_from=tuple(listener.proxy_protocol.from_) if listener.proxy_protocol else (),
+            detect_timeout_ms=timeouts.detect,
+            streams_max=limits.streams,
+            connection_age_max_ms=timeouts.connection_age,
+            tcp_idle_timeout_ms=timeouts.tcp_idle,
         )
+
+    def listener_tls(self, listener: schema.Listener, tls: ListenerTls) -> compiled.ListenerTls:
+        return compiled.ListenerTls(
+            certificate_indexes=tuple([self.certificate(pair.certificate, pair.key) for pair in tls.certificates]),
+            client_certificate=compiled.ClientCertificate[tls.client_certificate.upper()],
+            client_ca_pem=self.bundle(tls.client_ca),
+            min_version=tls.min_version,
+            ciphers=":".join(tls.ciphers),
+            alpn=alpn_of(tls, listener.spoken),
+            is_optional=tls.optional,
+            handshake_timeout_ms=listener.timeouts.handshake,
+            forwards_client_certificate=tls.forward_client_certificate,
+        )
+
+    def certificate(self, file: str, key: str) -> int:
+        """Its index in the snapshot."""
+        index = self.certificate_index.setdefault((file, key), len(self.certificates))
+        if index == len(self.certificates):
+            pair = self.files.pairs[file, key]
+            self.certificates.append(compiled.Certificate(file, pair.chain_pem, pair.key_pem, pair.names))
+        return index
+
+    def bundle(self, file: str | None) -> bytes:
+        return self.files.bundles[file].pem if file is not None else b""
+
+    def tcp_routes(self, name: str, listener: schema.Listener) -> tuple[compiled.TcpRoute, ...]:
+        if listener.tcp is None:
+            return ()
+        arms = [*listener.tcp.sni.items()]
+        if listener.tcp.to:
+            arms.append(("", listener.tcp.to))
+        return tuple([self.tcp_route(name, sni, to) for sni, to in arms])
+
+    def tcp_route(self, listener: str, sni: str, to: list[schema.Destination]) -> compiled.TcpRoute:
+        name = f"tcp:{sni or '*'}"  # no HTTP route has a colon in its name
+        on = (self.listener_index[listener],)
+        arms = [self.arm(each.service, sorted_labels(each.subset)) for each in to]
+        destinations = [self.destination(name, each, *arm, on) for each, arm in zip(to, arms, strict=True)]
+        return compiled.TcpRoute(name, (sni,) if sni else (), tuple(destinations))
 
     def routes(self) -> tuple[compiled.Route, ...]:
         before, after = self.cache.routes, {}
@@ -214,13 +285,17 @@ class _Compilation:
             destinations = tuple([self.destination(old.name, to, *arm, on) for to, arm in arms])
         moved = compiled.Route(
             old.id, old.name, on, old.hosts, old.path_match, old.path, old.methods, old.headers, old.query,
-            destinations, placement.limit_index,
+            destinations, placement.limit_index, old.client, old.allows_connect,
         )  # fmt: skip
         return known._replace(placement=placement, compiled=moved)
 
     def route(self, name: str, route: schema.Route, placement: _Placement) -> compiled.Route:
         on, arms = placement.on, placement.arms
-        match, (path_match, path) = route.match, path_of(route.match.path)
+        match, tests = route.match, written_out(route.match)
+        path_match, path = path_of(tests.path)
+        client: tuple[compiled.ValueTest, ...] = ()
+        if match.client is not None:
+            client = tuple([value_test_of(part, test) for part, test in match.client.tests().items()])
         return compiled.Route(
             id=self.ids.id_of("route", name),
             name=name,
@@ -228,11 +303,13 @@ class _Compilation:
             hosts=tuple(match.hosts),
             path_match=path_match,
             path=path,
-            methods=tuple(match.methods),
-            headers=tuple([value_test_of(header, test) for header, test in match.headers.items()]),
+            methods=tuple(tests.methods),
+            headers=tuple([value_test_of(header, test) for header, test in tests.headers.items()]),
             query=tuple([value_test_of(parameter, test) for parameter, test in match.query.items()]),
             destinations=tuple([self.destination(name, to, *arm, on) for to, arm in zip(route.to, arms, strict=True)]),
             limit_index=placement.limit_index,
+            client=client,
+            allows_connect=route.connect,
         )
 
     def destination(
@@ -248,7 +325,7 @@ class _Compilation:
             limit_index = self.add_limit(self.limit("service", name, service.rate_limit))
             found = self.found.get(name, ())
             addresses = self.addresses((*service.endpoints, *found))
-            setting = _Setting(tuple(self.subsets[name]), limit_index, found, addresses)
+            setting = _Setting(tuple(self.subsets[name]), limit_index, found, addresses, self.service_tls(service))
             known = before.get(name)
             if known is None or known.service is not service or known.setting != setting:
                 known = _KnownService(service, setting, self.service(name, service, setting))
@@ -277,6 +354,23 @@ class _Compilation:
             limit_index=setting.limit_index,
             endpoints=self.endpoints(name, (*service.endpoints, *setting.found), setting.addresses),
             subsets=setting.subsets,
+            protocol=SERVICE_PROTOCOLS[service.protocol],
+            tls=setting.tls,
+            proxy_protocol_version=int(service.proxy_protocol.removeprefix("v")) if service.proxy_protocol else 0,
+            streams_max=pool.streams,
+        )
+
+    def service_tls(self, service: schema.Service) -> compiled.ServiceTls | None:
+        tls = service.tls
+        if tls is None:
+            return None
+        return compiled.ServiceTls(
+            ca_pem=self.bundle(tls.ca),
+            verifies=tls.verify,
+            server_name=server_name_of(service),
+            spiffe_ids=tuple(tls.spiffe_ids),
+            certificate_index=self.certificate(tls.certificate, tls.key) if tls.certificate and tls.key else -1,
+            min_version=tls.min_version,
         )
 
     def endpoints(

@@ -10,10 +10,10 @@ from typing import Annotated, Any, Union, get_args, get_origin
 import msgspec
 import yaml
 
+from fastmesh.config.fields import Mapping, OneOrMany
 from fastmesh.config.problem import InvalidText, did_you_mean, quoted
 from fastmesh.config.reading import FAILED, Node, Path, Reading, describe, dotted, tag_of
 from fastmesh.config.scalars import Scalar
-from fastmesh.config.schema import Mapping, OneOrMany
 
 
 class Reader(ABC):
@@ -197,8 +197,8 @@ class StructReader(Reader):
         flaw = struct.flaw()
         if flaw is None:
             return struct
-        at = next((value for key, value in node.value if key.value == flaw.field), node)
-        return reading.problem(at, f"{dotted((*path, flaw.field))}: {flaw.message}", hint=flaw.hint)
+        where = (*path, flaw.field) if flaw.field else path
+        return reading.problem(_within(node, flaw.field), f"{dotted(where)}: {flaw.message}", hint=flaw.hint)
 
     def _short(self, node: Node, path: Path, reading: Reading) -> Any:
         struct = self.struct
@@ -240,6 +240,17 @@ class EitherReader(Reader):
         if not isinstance(node, yaml.ScalarNode) or tag_of(node) != "str":
             return self.mismatch(node, path, reading)
         return self.scalar.read(node, path, reading)
+
+
+def _within(node: Node, field: str) -> Node:
+    """The node of a field, "tcp" or "tcp.sni"; as near to it as there is one."""
+    while isinstance(node, yaml.MappingNode) and field:
+        found = [(key, value) for key, value in node.value if field == key.value or field.startswith(f"{key.value}.")]
+        if not found:
+            break
+        key, node = found[0]
+        field = field[len(key.value) + 1 :]
+    return node
 
 
 _readers: dict[type, StructReader] = {}

@@ -8,7 +8,8 @@ from typing import Any
 import msgspec
 
 from fastmesh.config.decode import DictReader, EitherReader, ListReader, Reader, ScalarReader, StructReader
-from fastmesh.config.schema import Config, Mapping
+from fastmesh.config.fields import Mapping
+from fastmesh.config.schema import Config
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 

@@ -5,14 +5,25 @@ from __future__ import annotations
 import errno
 import gc
 import os
-import stat
+import time
 from contextlib import contextmanager
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
 from msgspec import Struct
+from msgspec.structs import replace
 
+from fastmesh.config.files import read_file
 from fastmesh.config.parse import FILE_MAX_BYTES, Entry, ParsedFile, parse_file
+from fastmesh.config.pem_files import (
+    Certificates,
+    PemCache,
+    PemFiles,
+    never_chosen,
+    read_pem_files,
+    uses_of,
+    validity_warnings,
+)
 from fastmesh.config.problem import Problem, Severity, quoted
 from fastmesh.config.reading import FAILED, Path
 from fastmesh.config.references import check_references, idle_services
@@ -62,6 +73,7 @@ class LoadCache:
 
     def __init__(self) -> None:
         self.files: dict[str, ParsedFile] = {}
+        self.pems = PemCache()
         self.result: LoadResult | None = None
 
 
@@ -74,6 +86,8 @@ class LoadResult(Struct, frozen=True, gc=False):
     files: dict[str, ParsedFile]
     items: Items
     unread: bool  # something there could not be read: `digest` is not of everything
+    pem_files: PemFiles  # what the configuration names, by its path as written; also of a configuration with errors
+    certificates: Certificates  # what is in them, where that is right
 
     @property
     def errors(self) -> tuple[Problem, ...]:
@@ -122,20 +136,29 @@ def _load(directory: pathlib.Path, cache: LoadCache) -> LoadResult:
         before is not None
         and not problems
         and contents == {file: known.content for file, known in before.files.items()}
+        and before.pem_files == read_pem_files(directory, before.pem_files)
     ):
-        return before
+        return _with_warnings(before)
     files = {file: _parse(content, cache.files.get(file)) for file, content in contents.items()}
-    result = _put_together(files, problems)
+    result = _put_together(directory, files, problems, cache.pems)
     cache.files = files
     cache.result = None if result.unread else result
-    return result
+    return _with_warnings(result)
+
+
+def _with_warnings(result: LoadResult) -> LoadResult:
+    """What time does to certificates, while files stay as they are."""
+    warnings = validity_warnings(uses_of(result.items), result.certificates, time.time())
+    return replace(result, problems=tuple(sorted((*result.problems, *warnings)))) if warnings else result
 
 
 def _parse(content: bytes, known: ParsedFile | None) -> ParsedFile:
     return known if known is not None and known.content == content else parse_file(content, known)
 
 
-def _put_together(files: dict[str, ParsedFile], unread: list[Problem]) -> LoadResult:
+def _put_together(
+    directory: pathlib.Path, files: dict[str, ParsedFile], unread: list[Problem], pems: PemCache
+) -> LoadResult:
     """`unread`: of the directory, and of files that could not be read."""
     problems = list(unread)
     items: Items = {}
@@ -144,11 +167,18 @@ def _put_together(files: dict[str, ParsedFile], unread: list[Problem]) -> LoadRe
         _gather(file, parsed, items, problems)
         digest.update(os.path.basename(file).encode(errors="surrogateescape") + b"\0" + parsed.digest)
     problems += check_references(items)
+    uses = uses_of(items)
+    pem_files = read_pem_files(directory, [file for use in uses for file in use.files()])
+    for name, pem in sorted(pem_files.items()):
+        digest.update(name.encode(errors="surrogateescape") + b"\0" + sha256(pem.content).digest())
+    certificates = pems.check(uses, pem_files, problems)
     config = None
     if not any(problem.severity is Severity.ERROR for problem in problems):
         config = _config(items)
-        problems += [*idle_services(items), *unreachable_routes(items)]
-    return LoadResult(config, tuple(sorted(problems)), digest.hexdigest(), files, items, bool(unread))
+        problems += [*idle_services(items), *unreachable_routes(items), *never_chosen(uses, certificates)]
+    return LoadResult(
+        config, tuple(sorted(problems)), digest.hexdigest(), files, items, bool(unread), pem_files, certificates
+    )
 
 
 def _read_directory(directory: pathlib.Path, problems: list[Problem]) -> dict[str, bytes]:
@@ -174,26 +204,13 @@ def _read_directory(directory: pathlib.Path, problems: list[Problem]) -> dict[st
     for name in names:
         file = os.path.join(directory, name)
         try:
-            contents[file] = _read_file(file)
+            contents[file] = read_file(file, FILE_MAX_BYTES)
         except OSError as error:
             message = f"the file cannot be read: {(error.strerror or str(error)).lower()}"
             if os.path.islink(file) and error.errno == errno.ENOENT:
                 message = f"the link leads nowhere: {quoted(os.readlink(file))}"
             problems.append(Problem(file, 0, 0, message))
     return contents
-
-
-def _read_file(file: str) -> bytes:
-    """One byte more than is allowed at most: the parser says so. Non-blocking, since a pipe would hold us up."""
-    descriptor = os.open(file, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-    with os.fdopen(descriptor, "rb", buffering=0) as stream:
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            raise OSError(errno.EINVAL, "not a regular file")
-        size = os.fstat(descriptor).st_size
-        content = bytearray()
-        while len(content) <= FILE_MAX_BYTES and (chunk := stream.read(min(size, FILE_MAX_BYTES) + 1)):
-            content += chunk
-    return bytes(content)
 
 
 def _gather(file: str, parsed: ParsedFile, items: Items, problems: list[Problem]) -> None:

@@ -13,7 +13,7 @@ from fastmesh.config.decode import DictReader, StructReader
 from fastmesh.config.document import NotYaml
 from fastmesh.config.problem import Problem, did_you_mean, quoted
 from fastmesh.config.reading import FAILED, Mark, Path, Reading, describe
-from fastmesh.config.references import Need, broken_needs, needs_of
+from fastmesh.config.references import Need, broken_needs, needs_of, tcp_needs_of
 from fastmesh.config.schema import NAMED_KINDS, Config
 from fastmesh.config.shadow import Tests, tests_of
 from fastmesh.config.split import Piece, Run, split
@@ -33,7 +33,7 @@ class Entry(Struct, frozen=True, gc=False):
     line: int
     column: int
     marks: tuple[tuple[Path, Mark], ...]
-    needs: tuple[Need, ...] = ()  # of a route: what it refers to
+    needs: tuple[Need, ...] = ()  # of a route or a listener: what it refers to
     tests: Tests = ()  # of a route: routes with equal ones may hide each other
 
 
@@ -197,8 +197,9 @@ def _entry(kind: str, name: str, key: yaml.nodes.Node, node: yaml.nodes.Node, pa
     reading.problems += part.problems
     marks = tuple(part.marks.items())
     line, column = key.start_mark.line, key.start_mark.column
-    if kind != "routes":
-        return Entry(kind, name, value, line, column, marks)
     if value is FAILED:
         return Entry(kind, name, value, line, column, marks, broken_needs(part.references))
+    if kind != "routes":
+        needs = tcp_needs_of(value, path) if kind == "listeners" else ()
+        return Entry(kind, name, value, line, column, marks, needs)
     return Entry(kind, name, value, line, column, marks, needs_of(value), tests_of(value.match))

@@ -61,6 +61,54 @@ routes:
     rate_limit: {rate: 100/s, burst: 20, key: {header: x-api-key}}
 ```
 
+## TLS, mutual TLS, gRPC
+
+```yaml
+listeners:
+  web:
+    address: 0.0.0.0:8443
+    tls:
+      certificates: [{certificate: certs/web.crt, key: certs/web.key}]
+      client_certificate: required            # mutual TLS
+      client_ca: certs/ca.crt
+
+services:
+  orders:
+    endpoints: [orders.internal:9443]
+    protocol: grpc
+    tls: {ca: certs/ca.crt, certificate: certs/web.crt, key: certs/web.key}
+
+routes:
+  orders:
+    match:
+      grpc: {service: shop.Orders}
+      client: {uri: {prefix: "spiffe://mesh.local/"}}
+    to: orders
+```
+
+Certificates and keys are PEM files; paths begin at the configuration directory. They are checked with the rest and are
+part of it: when a file changes, the new pair serves new connections, and old ones live on; while certificate and key do
+not belong together, the last good configuration stays. A certificate that expires soon (in 14 days, or in a third of
+its lifetime, if that is less) is a warning, each day; `fastmesh status` shows them all.
+
+## TCP
+
+```yaml
+listeners:
+  database: {address: 0.0.0.0:5432, tcp: {to: database}}
+  passthrough:                                # TLS, untouched, by the name that the client asks for
+    address: 0.0.0.0:9443
+    tcp: {sni: {db.example.org: database, "*.shop.example.org": shop}}
+  any: {address: 0.0.0.0:9000, protocol: detect, tcp: {to: database}}   # HTTP by the routes, all else by `tcp`
+
+services:
+  database: {endpoints: [10.0.0.1:5432]}
+  shop: {endpoints: [10.0.0.2:443, 10.0.0.3:443]}
+
+routes:
+  shop: {to: shop}
+```
+
 ## Which route wins
 
 The most specific one, as the Gateway API has it; only what an earlier step leaves equal comes to the next:
@@ -68,7 +116,7 @@ The most specific one, as the Gateway API has it; only what an earlier step leav
 1. host: exact, then the longest `*.` suffix, then routes for any host;
 2. path: exact, then a regular expression (the longest one), then the longest prefix;
 3. routes that name methods;
-4. the number of header tests, then of query tests;
+4. the number of tests of the client's identity, then of headers, then of the query (`grpc` is one of a header);
 5. the one first written.
 
 When no route of a host takes a request, routes for wider hosts are tried. When none takes it at all: 404 `no_route`.

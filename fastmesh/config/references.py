@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from fastmesh.config.load import Item, Items
     from fastmesh.config.reading import Path
-    from fastmesh.config.schema import Route, Service
+    from fastmesh.config.schema import Destination, Listener, Route, Service
 
 LISTENERS_MAX = 255  # ids in shared memory
 HINTS_MAX = 20
@@ -22,7 +22,7 @@ HINTS_MAX = 20
 
 def check_references(items: Items) -> list[Problem]:
     """Everything without which a single entry is wrong, though it looks right by itself."""
-    return [*_listeners(items), *_routes(items, _all_needs(items))]
+    return [*_listeners(items), *_needs(items, _all_needs(items)), *_protocols(items)]
 
 
 def _problem(item: Item, path: Path, message: str, *, text: str = "", expected: str = "", hint: str = "") -> Problem:
@@ -41,7 +41,7 @@ class Need(NamedTuple):
     kind: str
     name: str
     labels: tuple[tuple[str, str], ...]
-    path: Path = ()  # where it is written, in a route with errors
+    path: Path = ()  # where it is written; of a route without errors it is found when it is asked for
 
 
 class _Bound(NamedTuple):
@@ -98,8 +98,23 @@ def needs_of(route: Route) -> tuple[Need, ...]:
     return _shared((*listeners, *services))
 
 
+def tcp_needs_of(listener: Listener, path: Path) -> tuple[Need, ...]:
+    """What a listener refers to; `path` is its own."""
+    if listener.tcp is None:
+        return ()
+    arms: list[tuple[Path, list[Destination]]] = [((*path, "tcp", "to"), listener.tcp.to)]
+    arms += [((*path, "tcp", "sni", name), to) for name, to in listener.tcp.sni.items()]
+    return tuple(
+        [
+            Need("services", to.service, tuple(sorted(to.subset.items())), (*at, index, "service"))
+            for at, arm in arms
+            for index, to in enumerate(arm)
+        ]
+    )
+
+
 def broken_needs(references: list[tuple[Path, str, str]]) -> tuple[Need, ...]:
-    """Of a route with errors: what could be read of its needs."""
+    """Of a route or a listener with errors: what could be read of its needs."""
     return tuple([Need(kind, name, (), path) for path, kind, name in references])
 
 
@@ -108,8 +123,8 @@ def _shared(needs: tuple[Need, ...]) -> tuple[Need, ...]:
     return needs
 
 
-def _routes(items: Items, needs: set[Need]) -> list[Problem]:
-    """Routes name services, subsets and listeners that are there."""
+def _needs(items: Items, needs: set[Need]) -> list[Problem]:
+    """Routes and listeners name services, subsets and listeners that are there."""
     routes = items.get("routes", {})
     problems: list[Problem] = []
     if routes and not items.get("listeners"):
@@ -117,7 +132,7 @@ def _routes(items: Items, needs: set[Need]) -> list[Problem]:
         problems.append(_problem(next(iter(routes.values())), (), "there are routes, but no listener", hint=hint))
     unmet = {need for need in needs if not _is_met(need, items)}
     hints: dict[str, str] = {}
-    for item in routes.values() if unmet else ():
+    for item in (*items.get("listeners", {}).values(), *routes.values()) if unmet else ():
         for need, path in zip(item.entry.needs, _need_paths(item), strict=True):
             if need in unmet and (need.kind != "listeners" or items.get("listeners")):
                 problems.append(_unmet(item, path, need, items.get(need.kind, {}), hints))
@@ -126,7 +141,8 @@ def _routes(items: Items, needs: set[Need]) -> list[Problem]:
 
 def _all_needs(items: Items) -> set[Need]:
     by_identity = {id(item.entry.needs): item.entry.needs for item in items.get("routes", {}).values()}
-    return set().union(*by_identity.values())
+    listeners = [item.entry.needs for item in items.get("listeners", {}).values()]
+    return set().union(*by_identity.values(), *listeners)
 
 
 def _is_met(need: Need, items: Items) -> bool:
@@ -142,7 +158,7 @@ def _is_met(need: Need, items: Items) -> bool:
 def _need_paths(item: Item) -> Iterator[Path]:
     """In the order of `needs_of`."""
     route: Route = item.entry.value
-    if route is FAILED:
+    if route is FAILED or item.entry.kind == "listeners":
         yield from [need.path for need in item.entry.needs]
         return
     for index in range(len(route.listeners)):
@@ -153,7 +169,7 @@ def _need_paths(item: Item) -> Iterator[Path]:
 
 def _unmet(item: Item, path: Path, need: Need, known: dict[str, Item], hints: dict[str, str]) -> Problem:
     """`hints` by name: to look for likenesses among thousands of names takes its time, so that only some get one."""
-    where = f"routes.{item.entry.name}"
+    where = f"{item.entry.kind}.{item.entry.name}"
     if need.name in known:
         shown = ", ".join(f"{key}: {value}" for key, value in need.labels)
         message = f"{where}: no endpoint of {quoted(need.name)} bears the labels {{{shown}}}"
@@ -165,6 +181,48 @@ def _unmet(item: Item, path: Path, need: Need, known: dict[str, Item], hints: di
     hint = hints.get(need.name, "") if known else f"there is no {kind} at all"
     message = f"{where}: no {kind} is named {quoted(need.name)}"
     return _problem(item, path, message, text=need.name, expected=expected, hint=hint)
+
+
+def _protocols(items: Items) -> list[Problem]:
+    """HTTP routes stand on listeners that speak it, and ask for identities where those are verified."""
+    listeners = {name: item.entry.value for name, item in items.get("listeners", {}).items()}
+    if FAILED in listeners.values():
+        return []
+    plain = {name for name, listener in listeners.items() if listener.spoken == "tcp"}
+    strange = {name for name, listener in listeners.items() if not asks_for_certificates(listener)}
+    if not plain and not strange:
+        return []
+    problems: list[Problem] = []
+    routes = items.get("routes", {})
+    if routes and listeners and len(plain) == len(listeners):
+        hint = "TCP connections go where the listener's `tcp` says"
+        problems.append(
+            _problem(next(iter(routes.values())), (), "there are routes, but no listener for HTTP", hint=hint)
+        )
+        return problems
+    sound = [item for item in routes.values() if item.entry.value is not FAILED]
+    for item in sound if plain else ():
+        for index, listener in enumerate(item.entry.value.listeners):
+            if listener in plain:
+                path = ("routes", item.entry.name, "listeners", index)
+                hint = "its connections go where its `tcp` says; with protocol: detect it would have routes, too"
+                message = f"routes.{item.entry.name}: {quoted(listener)} is for TCP"
+                problems.append(_problem(item, path, message, hint=hint))
+    for item in [item for item in sound if _goes_by_identity(item.entry.value)]:
+        if strange.issuperset(item.entry.value.listeners or listeners):
+            message = f"routes.{item.entry.name}: no listener of it verifies who a client is"
+            hint = "add tls: {client_certificate: optional, client_ca: ...} to a listener"
+            problems.append(_warning(item, (), message, hint))
+    return problems
+
+
+def _goes_by_identity(route: Route) -> bool:
+    return route.match.client is not None or (route.rate_limit is not None and route.rate_limit.key == "client")
+
+
+def asks_for_certificates(listener: Listener) -> bool:
+    """Whether clients may have an identity there."""
+    return listener.tls is not None and listener.tls.client_certificate != "none"
 
 
 def idle_services(items: Items) -> list[Problem]:

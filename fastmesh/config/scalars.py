@@ -5,7 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Annotated, Any
 
-from fastmesh.config.addresses import read_bound_address, read_endpoint_address, read_host, read_ip
+from fastmesh.config.addresses import (
+    read_bound_address,
+    read_endpoint_address,
+    read_host,
+    read_ip,
+    read_network,
+    read_server_name,
+    read_sni,
+)
 from fastmesh.config.problem import InvalidText, did_you_mean
 from fastmesh.config.quantities import (
     read_duration,
@@ -21,9 +29,14 @@ from fastmesh.config.words import (
     LABEL_MAX_CHARS,
     METHODS,
     NAME_PATTERN,
+    TLS_VERSIONS,
+    read_alpn,
     read_bool,
     read_directory,
+    read_file_name,
     read_file_pattern,
+    read_grpc_method,
+    read_grpc_service,
     read_header_name,
     read_label,
     read_log_format,
@@ -33,10 +46,13 @@ from fastmesh.config.words import (
     read_query_name,
     read_regex,
     read_service_record,
+    read_spiffe_id,
     read_statuses,
     read_text,
+    read_tls_version,
     read_token,
     write_statuses,
+    write_tls_version,
 )
 
 if TYPE_CHECKING:
@@ -203,6 +219,15 @@ FilePattern = Annotated[
 ]
 Directory = Annotated[str, Scalar("a directory", "the path of a directory", read_directory)]
 IpAddress = Annotated[str, Scalar("an IP address", "an IP address such as 127.0.0.1 or ::1", read_ip)]
+Network = Annotated[
+    str,
+    Scalar(
+        "a block of addresses",
+        "a block of addresses such as 10.0.0.0/8 or fd00::/8, or an IP address",
+        read_network,
+        json_schema={"type": "string", "examples": ["10.0.0.0/8", "192.168.1.7"]},
+    ),
+]
 Host = Annotated[
     str,
     Scalar(
@@ -210,6 +235,16 @@ Host = Annotated[
         "a host name such as example.org or *.example.org",
         read_host,
         json_schema={"type": "string", "examples": ["example.org", "*.example.org"]},
+    ),
+]
+ServerName = Annotated[str, Scalar("a server name", "a host name such as example.org", read_server_name)]
+Sni = Annotated[
+    str,
+    Scalar(
+        "a server name",
+        "a host name such as example.org or *.example.org",
+        read_sni,
+        json_schema={"type": "string", "examples": ["db.example.org", "*.example.org"]},
     ),
 ]
 HeaderName = Annotated[str, Scalar("a header name", "a header name: letters, digits and - are safe", read_header_name)]
@@ -229,6 +264,43 @@ Label = Annotated[str, Scalar("a label", f"1 to {LABEL_MAX_CHARS} characters, wi
 Text = Annotated[str, Scalar("a text", "a text", read_text)]
 UrlPath = Annotated[str, Scalar("a path", "a path that begins with /", read_path, json_schema=_pattern("^/"))]
 Regex = Annotated[str, Scalar("a regular expression", "a regular expression of RE2 syntax", read_regex)]
+FileName = Annotated[
+    str, Scalar("a file", "the path of a PEM file, from the configuration directory", read_file_name, marked=True)
+]
+TlsVersion = Annotated[
+    int,
+    Scalar(
+        "a TLS version",
+        '"1.2" or "1.3"',
+        read_tls_version,
+        write_tls_version,
+        ("str", "float"),
+        {"enum": [*TLS_VERSIONS, *map(float, TLS_VERSIONS)]},
+    ),
+]
+"""As it stands on the wire."""
+Alpn = Annotated[
+    str,
+    Scalar(
+        "a protocol of ALPN",
+        "the name of a protocol, such as h2 or http/1.1",
+        read_alpn,
+        json_schema={"type": "string", "examples": ["h2", "http/1.1"]},
+    ),
+]
+SpiffeId = Annotated[
+    str,
+    Scalar(
+        "a SPIFFE id",
+        "a SPIFFE id such as spiffe://mesh.local/hello",
+        read_spiffe_id,
+        json_schema=_pattern("^spiffe://", examples=["spiffe://mesh.local/hello"]),
+    ),
+]
+GrpcService = Annotated[
+    str, Scalar("a gRPC service", "the full name of a gRPC service, such as shop.Orders", read_grpc_service)
+]
+GrpcMethod = Annotated[str, Scalar("a gRPC method", "the name of a gRPC method, such as Get", read_grpc_method)]
 LogFormat = Annotated[
     str, Scalar("a format", "json, or a template such as '{client} {method} {path} {status}'", read_log_format)
 ]

@@ -1,12 +1,14 @@
-"""The language: every kind, field, default and description. The JSON Schema and the reference are made from this"
-" file."""
+"""The language: every kind, field, default and description. The JSON Schema and the reference are made from this
+file and `schema_tls`."""
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar, Literal, NamedTuple
+from typing import Annotated, ClassVar, Literal
 
-from msgspec import Meta, Struct
+from msgspec import Meta
 
+from fastmesh.config.addresses import is_ip, split_address
+from fastmesh.config.fields import HOUR, MINUTE, SECOND, Flaw, Mapping, OneOrMany
 from fastmesh.config.scalars import (
     Bool,
     BoundAddress,
@@ -15,6 +17,8 @@ from fastmesh.config.scalars import (
     Duration,
     EndpointAddress,
     FilePattern,
+    GrpcMethod,
+    GrpcService,
     HeaderName,
     Host,
     IpAddress,
@@ -23,6 +27,7 @@ from fastmesh.config.scalars import (
     LogFormat,
     Method,
     Name,
+    Network,
     Percent,
     QueryName,
     Rate,
@@ -31,6 +36,7 @@ from fastmesh.config.scalars import (
     ServiceRecord,
     Share,
     Size,
+    Sni,
     Statuses,
     Text,
     Token,
@@ -38,46 +44,17 @@ from fastmesh.config.scalars import (
     integer,
     one_of,
 )
+from fastmesh.config.schema_tls import ListenerTls, ServiceTls
 
 KIB = 1024
 HEAD_MAX_BYTES = 96 * KIB  # with what forwarding adds, and its table, a head fits the largest buffer of the engine
 HASHING = ("ring_hash", "maglev")
-SECOND, MINUTE, HOUR = 1000, 60_000, 3_600_000
+GRPC_HEADER = "content-type"
 
 Weight = Annotated[int, integer(0, 10_000)]
 Count = Annotated[int, integer(1, 1_000_000)]
+Streams = Annotated[int, integer(1, 10_000)]
 CountOrNone = Annotated[int, integer(0, 1_000_000_000)]
-
-
-class Flaw(NamedTuple):
-    """Fields that are right each by itself, and wrong together."""
-
-    field: str
-    message: str
-    hint: str = ""
-
-
-class Mapping(Struct, frozen=True, gc=False):
-    """Base of everything that is written as a mapping. Where `short` names a field, its value may stand for the"
-    " whole."""
-
-    short: ClassVar[str] = ""
-    choices: ClassVar[tuple[str, ...]] = ()
-    """Fields of which exactly one is written."""
-    needed: ClassVar[tuple[str, ...]] = ()
-    """Fields of which at least one is written."""
-
-    def flaw(self) -> Flaw | None:
-        """What the types cannot say."""
-        return None
-
-    def _zero(self, *fields: str) -> Flaw | None:
-        zero = next((field for field in fields if getattr(self, field) == 0), None)
-        return Flaw(zero, "it must be more than 0") if zero else None
-
-
-class OneOrMany:
-    """Marks a list that may be written as its only element."""
 
 
 class Admin(Mapping, frozen=True):
@@ -106,10 +83,10 @@ class RateLimit(Mapping, frozen=True):
         Meta(description="Requests let through at once when the bucket is full."),
     ] = 1
     key: Annotated[
-        HeaderKey | Annotated[str, one_of("source_address")] | None,
+        HeaderKey | Annotated[str, one_of("source_address", "client")] | None,
         Meta(
-            description="One bucket for each value of `{header: name}`, `{cookie: name}` or `source_address`;"
-            " without it, one for all."
+            description="One bucket for each value of `{header: name}`, `{cookie: name}`, `source_address` or `client`"
+            " (the verified identity: URI, else DNS name, else subject); without it, one for all."
         ),
     ] = None
 
@@ -132,6 +109,7 @@ class ListenerLimits(Mapping, frozen=True):
     requests_per_connection: Annotated[
         CountOrNone, Meta(description="A connection is closed after so many requests. 0: no limit.")
     ] = 0
+    streams: Annotated[Streams, Meta(description="HTTP/2: most requests at a time on a connection.")] = 128
 
     def flaw(self) -> Flaw | None:
         """Bounds that keep the memory of a connection bounded."""
@@ -149,10 +127,78 @@ class ListenerTimeouts(Mapping, frozen=True):
         Duration, Meta(description="From the first byte of a request to the end of its head; then 408.")
     ] = 10 * SECOND
     idle: Annotated[Duration, Meta(description="Without a request; then the connection is closed.")] = 60 * SECOND
+    handshake: Annotated[
+        Duration, Meta(description="For the TLS handshake, and for a PROXY header; then the connection is closed.")
+    ] = 10 * SECOND
+    detect: Annotated[
+        Duration, Meta(description="With `protocol: detect`: after so long a silence it is not HTTP.")
+    ] = 100
+    tcp_idle: Annotated[
+        Duration, Meta(description="TCP: without a byte in either direction; then the connection is closed.")
+    ] = 1 * HOUR
+    connection_age: Annotated[
+        Duration,
+        Meta(description="A connection is asked to end after so long, with jitter; requests finish. 0s: no limit."),
+    ] = 0
 
     def flaw(self) -> Flaw | None:
         """A stranger never has for ever."""
-        return self._zero("head", "idle")
+        return self._zero("head", "idle", "handshake", "detect", "tcp_idle")
+
+
+class Destination(Mapping, frozen=True):
+    """Where a route sends requests. The name of a service may stand for it."""
+
+    short: ClassVar[str] = "service"
+    service: Annotated[ServiceName, Meta(description="The name of a service.")]
+    subset: Annotated[dict[Label, Label], Meta(description="Only endpoints that bear all these labels.")] = {}
+    weight: Annotated[Weight, Meta(description="Its share of the route's requests.")] = 1
+
+
+def weightless(field: str, to: list[Destination]) -> Flaw | None:
+    """Somebody must get the requests."""
+    if not to or any(destination.weight for destination in to):
+        return None
+    return Flaw(field, "all weights are 0", "give one of them a weight of at least 1")
+
+
+class ListenerTcp(Mapping, frozen=True):
+    """Where TCP connections go: bytes to bytes, whatever they mean."""
+
+    to: Annotated[
+        list[Destination],
+        OneOrMany(),
+        Meta(
+            description="A service, or several that share the connections by weight. Without it, what `sni` does not"
+            " name is refused."
+        ),
+    ] = []
+    sni: Annotated[
+        dict[Sni, Annotated[list[Destination], OneOrMany()]],
+        Meta(
+            description="By the server name that a TLS client asks for, or `*.name` for all names below it: a service,"
+            " or several. TLS passes through untouched."
+        ),
+    ] = {}
+
+    def flaw(self) -> Flaw | None:
+        """There is somewhere to go."""
+        if not self.to and not self.sni:
+            return Flaw("", "it says nothing", "write to: SERVICE, or sni: {NAME: SERVICE}")
+        flaws = [weightless(f"sni.{name}", to) for name, to in self.sni.items()]
+        return next((flaw for flaw in [weightless("to", self.to), *flaws] if flaw), None)
+
+
+class ProxyProtocolIn(Mapping, frozen=True, rename={"from_": "from"}):
+    """Connections that begin with a PROXY header (version 1 or 2), which says who the client is."""
+
+    from_: Annotated[
+        list[Network],
+        Meta(
+            description="Proxies that are believed: every connection from there must begin with a PROXY header. From"
+            " elsewhere, it is an error."
+        ),
+    ]
 
 
 class Listener(Mapping, frozen=True):
@@ -176,6 +222,52 @@ class Listener(Mapping, frozen=True):
         Token | None, Meta(description="The name under which Via mentions this proxy; without it there is no Via.")
     ] = None
     rate_limit: Annotated[RateLimit | None, Meta(description="For all requests of this listener.")] = None
+    protocol: Annotated[
+        Annotated[str, one_of("http", "http1", "http2", "tcp", "detect")] | None,
+        Meta(
+            description="`http`, the default: HTTP/1 and HTTP/2, told apart by the first bytes, with TLS by ALPN."
+            " `http1`, `http2`: one alone. `tcp`, the default with `tcp`: bytes. `detect`: HTTP, and `tcp` for all else"
+            " and for clients that are silent."
+        ),
+    ] = None
+    tls: Annotated[ListenerTls | None, Meta(description="How TLS is terminated. Without it: there is none.")] = None
+    tcp: Annotated[ListenerTcp | None, Meta(description="Where connections go that are not HTTP.")] = None
+    proxy_protocol: Annotated[
+        ProxyProtocolIn | None, Meta(description="Proxies that say by a PROXY header who the client is.")
+    ] = None
+
+    @property
+    def spoken(self) -> str:
+        """The protocol, with its default."""
+        return self.protocol or ("http" if self.tcp is None else "tcp")
+
+    def flaw(self) -> Flaw | None:
+        """The protocol, TLS and TCP fit together."""
+        return self._tcp_flaw() or self._tls_flaw()
+
+    def _tcp_flaw(self) -> Flaw | None:
+        if self.spoken in ("tcp", "detect"):
+            if self.tcp is None:
+                return Flaw(
+                    "protocol", f"{self.spoken}, but nothing says where connections go", "add tcp: {to: SERVICE}"
+                )
+        elif self.tcp is not None:
+            return Flaw("tcp", f"protocol {self.spoken} has no such connections", "write protocol: tcp, or detect")
+        if self.spoken == "tcp" and self.rate_limit is not None and isinstance(self.rate_limit.key, HeaderKey):
+            return Flaw("rate_limit.key", "TCP has neither headers nor cookies", "write key: source_address")
+        return None
+
+    def _tls_flaw(self) -> Flaw | None:
+        if self.tls is None:
+            return None
+        if self.tcp is not None and self.tcp.sni:
+            hint = "remove `tls`: whoever answers shows the certificate; or send all to one service by tcp.to"
+            return Flaw("tcp.sni", "TLS cannot both end here and pass through", hint)
+        known = {"http1": ("http/1.1",), "http2": ("h2",), "http": ("h2", "http/1.1")}.get(self.spoken)
+        foreign = [name for name in self.tls.alpn if known and name not in known]
+        if foreign:
+            return Flaw("tls.alpn", f"protocol {self.spoken} does not speak {foreign[0]}", "remove it from one of them")
+        return None
 
 
 class Endpoint(Mapping, frozen=True):
@@ -223,6 +315,16 @@ class Discover(Mapping, frozen=True):
         ),
     ] = False
 
+    @property
+    def kind(self) -> str:
+        """Which of the choices is written."""
+        return "srv" if self.srv else "files" if self.files else "registry"
+
+    @property
+    def place(self) -> str:
+        """Where it looks, as it is written."""
+        return self.srv or self.files or self.registry or ""
+
 
 class Balance(Mapping, frozen=True):
     """How an endpoint is chosen. The algorithm alone may stand for it."""
@@ -238,10 +340,10 @@ class Balance(Mapping, frozen=True):
         ),
     ] = "least_request"
     key: Annotated[
-        HeaderKey | Annotated[str, one_of("source_address", "path")] | None,
+        HeaderKey | Annotated[str, one_of("source_address", "path", "client")] | None,
         Meta(
-            description="For `ring_hash` and `maglev`: `{header: name}`, `{cookie: name}`, `path` or"
-            " `source_address`, which is the default."
+            description="For `ring_hash` and `maglev`: `{header: name}`, `{cookie: name}`, `path`, `client` (the"
+            " verified identity) or `source_address`, which is the default."
         ),
     ] = None
 
@@ -286,6 +388,9 @@ class Pool(Mapping, frozen=True):
     max_age: Annotated[
         Duration, Meta(description="A connection is closed after so long, with jitter, once unused. 0s: no limit.")
     ] = 1 * HOUR
+    streams: Annotated[
+        Streams, Meta(description="HTTP/2: most requests at a time on a connection, if the endpoint allows more.")
+    ] = 128
 
     def flaw(self) -> Flaw | None:
         """Idle connections end."""
@@ -301,12 +406,20 @@ class HttpCheck(Mapping, frozen=True):
     host: Annotated[Text, Meta(description="The Host header; empty: the endpoint's own address.")] = ""
 
 
+class GrpcCheck(Mapping, frozen=True):
+    """A call of grpc.health.v1.Health/Check that must be answered with SERVING. The service alone may stand for it."""
+
+    short: ClassVar[str] = "service"
+    service: Annotated[Text, Meta(description="The service that is asked about; empty: the server as a whole.")] = ""
+
+
 class HealthCheck(Mapping, frozen=True):
     """Every endpoint is asked, once a node. Without a check, an endpoint counts as healthy."""
 
-    choices: ClassVar[tuple[str, ...]] = ("http", "tcp")
+    choices: ClassVar[tuple[str, ...]] = ("http", "tcp", "grpc")
     http: Annotated[HttpCheck | None, Meta(description="Ask by HTTP: `{path: /health}`.")] = None
     tcp: Annotated[Bool | None, Meta(description="`true`: a connection that is accepted is enough.")] = None
+    grpc: Annotated[GrpcCheck | None, Meta(description="Ask by gRPC: `{service: shop.Orders}`, or `{}`.")] = None
     interval: Annotated[Duration, Meta(description="Between two checks of an endpoint, jittered.")] = 2 * SECOND
     timeout: Annotated[Duration, Meta(description="For a whole check.")] = 1 * SECOND
     rise: Annotated[
@@ -339,9 +452,47 @@ class Service(Mapping, frozen=True):
         Percent, Meta(description="When a smaller share of the endpoints is healthy, all of them are used. 0%: never.")
     ] = 50
     rate_limit: Annotated[RateLimit | None, Meta(description="For all requests to this service.")] = None
+    protocol: Annotated[
+        Annotated[str, one_of("http1", "http2", "auto", "grpc")],
+        Meta(
+            description="What its endpoints speak. `grpc`: the same as `http2`. `auto`: HTTP/2 where the endpoint"
+            " chooses it in the TLS handshake. TCP connections are passed on as they are."
+        ),
+    ] = "http1"
+    tls: Annotated[ServiceTls | None, Meta(description="How connections are secured. Without it: they are not.")] = None
+    proxy_protocol: Annotated[
+        Annotated[str, one_of("v1", "v2")] | None,
+        Meta(
+            description="Each connection begins with a PROXY header that names the client for which it was opened; for"
+            " TCP, above all."
+        ),
+    ] = None
 
     def flaw(self) -> Flaw | None:
-        """An address stands once."""
+        """Each address and each source stands once, and it is known whom to expect there."""
+        if self.protocol == "auto" and self.tls is None:
+            return Flaw("protocol", "auto is for services with TLS", "add `tls`, or write http1 or http2")
+        return self._unnamed() or self._repeated()
+
+    def _unnamed(self) -> Flaw | None:
+        """Names that are found say nothing of who may answer: otherwise, whoever is found would be believed."""
+        if self.tls is not None and self.tls.verify and not self.tls.spiffe_ids and not self.tls.server_name:
+            if self.discover:
+                hint = "add server_name: the name in their certificates; or spiffe_ids"
+                return Flaw("tls", "endpoints are found while the mesh runs: which name is verified?", hint)
+            hosts = {split_address(endpoint.address)[0] for endpoint in self.endpoints}
+            names = {host for host in hosts if not is_ip(host)}
+            if names and len(hosts) > 1:
+                hint = "add server_name: the name in their certificates"
+                return Flaw("tls", "the endpoints have different hosts: which name is verified?", hint)
+        return None
+
+    def _repeated(self) -> Flaw | None:
+        sources: set[tuple[str, str]] = set()
+        for source in self.discover:
+            if (source.kind, source.place) in sources:
+                return Flaw("discover", f"{source.kind} {source.place} is there twice", "remove one of them")
+            sources.add((source.kind, source.place))
         seen: set[str] = set()
         for endpoint in self.endpoints:
             if endpoint.address in seen:
@@ -365,6 +516,9 @@ class PathTest(Mapping, frozen=True):
     regex: Annotated[Regex | None, Meta(description="The whole path matches this expression (RE2, linear time).")] = (
         None
     )
+
+
+ANY_PATH = PathTest(prefix="/")
 
 
 class PlainValueTest(Mapping, frozen=True):
@@ -398,6 +552,39 @@ class ValueTest(PlainValueTest, frozen=True, rename={"not_": "not"}):
     ] = None
 
 
+class GrpcMatch(Mapping, frozen=True):
+    """Which gRPC calls match. `{}`: every one. The name of a service alone may stand for it."""
+
+    short: ClassVar[str] = "service"
+    service: Annotated[GrpcService | None, Meta(description="The full name of a service, such as shop.Orders.")] = None
+    method: Annotated[GrpcMethod | None, Meta(description="One method of it; without it, all.")] = None
+
+    def flaw(self) -> Flaw | None:
+        """A method belongs to a service."""
+        return Flaw("method", "of which service?", "add `service`") if self.method and not self.service else None
+
+
+class ClientMatch(Mapping, frozen=True):
+    """Tests of the client's identity, as its certificate was verified: `listeners.*.tls.client_certificate`."""
+
+    uri: Annotated[ValueTest | None, Meta(description="The first URI of the certificate, such as a SPIFFE id.")] = None
+    dns: Annotated[ValueTest | None, Meta(description="The first DNS name of the certificate.")] = None
+    subject: Annotated[
+        ValueTest | None, Meta(description="The subject of the certificate, such as `CN=web,O=example` (RFC 4514).")
+    ] = None
+
+    def tests(self) -> dict[str, ValueTest]:
+        """Those that are written, by the part of the identity."""
+        tests = {"uri": self.uri, "dns": self.dns, "subject": self.subject}
+        return {part: test for part, test in tests.items() if test is not None}
+
+    def flaw(self) -> Flaw | None:
+        """Something is tested."""
+        return (
+            None if self.tests() else Flaw("", "it says nothing", "for any verified client: {subject: {present: true}}")
+        )
+
+
 class Match(Mapping, frozen=True):
     """Which requests a route takes: those that pass every test."""
 
@@ -408,19 +595,35 @@ class Match(Mapping, frozen=True):
             " not compared."
         ),
     ] = []
-    path: Annotated[PathTest, Meta(description="The path, without the query.")] = PathTest(prefix="/")
+    path: Annotated[PathTest, Meta(description="The path, without the query.")] = ANY_PATH
     methods: Annotated[list[Method], Meta(description="Any of these methods. Without it: any method.")] = []
     headers: Annotated[dict[HeaderName, ValueTest], Meta(description="Tests of request headers, by name.")] = {}
     query: Annotated[dict[QueryName, ValueTest], Meta(description="Tests of query parameters, by name.")] = {}
+    grpc: Annotated[
+        GrpcMatch | None,
+        Meta(
+            description="gRPC calls: stands for method POST, the path `/service/method` or all below `/service`, and a"
+            " test that `content-type` begins with `application/grpc`."
+        ),
+    ] = None
+    client: Annotated[
+        ClientMatch | None,
+        Meta(
+            description="Tests of the client's verified identity. Without a verified identity, every value is missing."
+        ),
+    ] = None
 
-
-class Destination(Mapping, frozen=True):
-    """Where a route sends requests. The name of a service may stand for it."""
-
-    short: ClassVar[str] = "service"
-    service: Annotated[ServiceName, Meta(description="The name of a service.")]
-    subset: Annotated[dict[Label, Label], Meta(description="Only endpoints that bear all these labels.")] = {}
-    weight: Annotated[Weight, Meta(description="Its share of the route's requests.")] = 1
+    def flaw(self) -> Flaw | None:
+        """What gRPC stands for is not written as well."""
+        if self.grpc is None:
+            return None
+        if self.path != ANY_PATH:
+            return Flaw("path", "`grpc` says which path", "remove one of them")
+        if self.methods:
+            return Flaw("methods", "gRPC has POST alone", "grpc: {service: ..., method: ...} names a method of gRPC")
+        if GRPC_HEADER in self.headers:
+            return Flaw("headers", f"`grpc` tests {GRPC_HEADER}", "remove one of them")
+        return None
 
 
 class Route(Mapping, frozen=True, kw_only=True):
@@ -432,12 +635,19 @@ class Route(Mapping, frozen=True, kw_only=True):
         list[Destination], OneOrMany(), Meta(description="A service, or several that share the requests by weight.")
     ]
     rate_limit: Annotated[RateLimit | None, Meta(description="For all requests of this route.")] = None
+    connect: Annotated[
+        Bool,
+        Meta(
+            description="`true`: CONNECT is let through, and makes a tunnel to the service. WebSocket over HTTP/2 needs"
+            " no leave."
+        ),
+    ] = False
 
     def flaw(self) -> Flaw | None:
         """Somebody must get the requests."""
-        if not any(destination.weight for destination in self.to):
-            return Flaw("to", "all weights are 0", "give one of them a weight of at least 1")
-        return None
+        if self.connect and (self.match.grpc or (self.match.methods and "CONNECT" not in self.match.methods)):
+            return Flaw("connect", "the match lets no CONNECT through", "add CONNECT to the methods, or remove this")
+        return weightless("to", self.to)
 
 
 class AccessLog(Mapping, frozen=True):

@@ -11,6 +11,7 @@ from itertools import product
 from typing import TYPE_CHECKING, Any
 
 from fastmesh.config.problem import Problem, Severity, quoted
+from fastmesh.config.translate import written_out
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -23,14 +24,17 @@ Tests = tuple[Any, ...]
 
 def tests_of(match: Match) -> Tests:
     """All tests but those of host and listener; equal for routes that stand on the same step of precedence."""
-    path = match.path
+    tests = written_out(match)
+    path, headers = tests.path, tests.headers
     prefix = path.prefix if path.prefix is None else path.prefix.rstrip("/")
-    plain = (path.exact, prefix, path.regex, bool(match.methods))
-    if not match.headers and not match.query:
+    plain = (path.exact, prefix, path.regex, bool(tests.methods))
+    if not headers and not match.query and match.client is None:
         return plain
-    headers = frozenset((name, _value(test)) for name, test in match.headers.items())
-    query = frozenset((name, _value(test)) for name, test in match.query.items())
-    return (*plain, headers, query)
+    client = match.client.tests() if match.client is not None else {}
+    return (
+        *plain,
+        *(frozenset((name, _value(test)) for name, test in tests.items()) for tests in (headers, match.query, client)),
+    )
 
 
 def _value(test: PlainValueTest) -> Tests:
@@ -57,7 +61,7 @@ def _hidden_in(group: list[Item], all_listeners: tuple[str, ...]) -> Iterator[Pr
     taken: dict[tuple[str, str], tuple[set[str], Item]] = {}
     for item in group:
         route: Route = item.entry.value
-        methods = set(route.match.methods)
+        methods = set(written_out(route.match).methods)
         first: Item | None = None
         is_new = False
         for place in product(route.listeners or all_listeners, route.match.hosts or ("",)):

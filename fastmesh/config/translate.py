@@ -7,11 +7,20 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from fastmesh import snapshot as compiled
 from fastmesh.config.addresses import is_ip, split_address
-from fastmesh.config.schema import HASHING, HeaderKey
+from fastmesh.config.schema import GRPC_HEADER, HASHING, HeaderKey, PathTest, ValueTest
 
 if TYPE_CHECKING:
     from fastmesh.config import schema
+    from fastmesh.config.schema_tls import ListenerTls
 
+GRPC_TEST = ValueTest(prefix="application/grpc")
+ALPN = {"http": ("h2", "http/1.1"), "http1": ("http/1.1",), "http2": ("h2",), "tcp": (), "detect": ("h2", "http/1.1")}
+SERVICE_PROTOCOLS = {
+    "http1": compiled.Protocol.HTTP1,
+    "http2": compiled.Protocol.HTTP2,
+    "grpc": compiled.Protocol.HTTP2,
+    "auto": compiled.Protocol.AUTO,
+}
 NO_KEY = compiled.Key()
 Labels = tuple[tuple[str, str], ...]
 
@@ -50,6 +59,40 @@ def key_of(key: HeaderKey | str | None) -> compiled.Key:
 def hash_key_of(balance: schema.Balance) -> compiled.Key:
     """The key of a hash balancer; other balancers have none."""
     return key_of(balance.key or "source_address") if balance.algorithm in HASHING else NO_KEY
+
+
+class Call(NamedTuple):
+    """What the tests of a gRPC call are when they are written out."""
+
+    path: schema.PathTest
+    methods: list[str]
+    headers: dict[str, ValueTest]
+
+
+def written_out(match: schema.Match) -> schema.Match | Call:
+    """Path, methods and headers, with what `grpc` stands for."""
+    call = match.grpc
+    if call is None:
+        return match
+    if call.method is not None:
+        path = PathTest(exact=f"/{call.service}/{call.method}")
+    else:
+        path = PathTest(prefix=f"/{call.service or ''}")
+    return Call(path, ["POST"], {**match.headers, GRPC_HEADER: GRPC_TEST})
+
+
+def alpn_of(tls: ListenerTls, spoken: str) -> tuple[str, ...]:
+    """What a listener offers."""
+    return tuple(tls.alpn) or ALPN[spoken]
+
+
+def server_name_of(service: schema.Service) -> str:
+    """The name that is asked for and verified; empty: the IP address of each endpoint."""
+    if service.tls is not None and service.tls.server_name:
+        return service.tls.server_name
+    hosts = {place(endpoint.address) for endpoint in service.endpoints}
+    names = {"" if each.is_literal else each.host for each in hosts}
+    return names.pop() if len(names) == 1 else ""
 
 
 def path_of(test: schema.PathTest) -> tuple[compiled.PathMatch, str]:

@@ -11,9 +11,12 @@ NAME_PATTERN = r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}"
 _NAME = re.compile(NAME_PATTERN)
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,100}")
 METHODS = ("GET", "HEAD", "POST", "PUT", "DELETE", "PATCH", "OPTIONS", "CONNECT", "TRACE")
+_GRPC_SERVICE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)*")
+_SPIFFE_ID = re.compile(r"spiffe://[a-z0-9._-]+(/[A-Za-z0-9._-]+)*")
+TLS_VERSIONS = {"1.2": 0x0303, "1.3": 0x0304}
 LABEL_MAX_CHARS = 128
-VALUE_MAX_CHARS = 8192
 PATH_MAX_CHARS = 4096
+VALUE_MAX_CHARS = 8192
 FILE_SUFFIXES = (".json", ".yaml", ".yml")
 _SERVICE_RECORD = re.compile(r"(_[a-z0-9-]{1,62}\.){2}[a-z0-9_]([a-z0-9_-]{0,62})(\.[a-z0-9_][a-z0-9_-]{0,62})*")
 
@@ -157,6 +160,62 @@ def read_statuses(text: str) -> tuple[int, int]:
 def write_statuses(value: tuple[int, int]) -> str:
     """The written form."""
     return str(value[0]) if value[0] == value[1] else f"{value[0]}-{value[1]}"
+
+
+def read_file_name(text: str) -> str:
+    """The path of a file, from the configuration directory."""
+    if "-----BEGIN" in text:
+        raise InvalidText("put it into a file of its own, and write its path here", message="this is the PEM itself")
+    if not text or text.endswith("/") or not text.isprintable() or len(text) > PATH_MAX_CHARS:
+        raise InvalidText()
+    return text
+
+
+def read_tls_version(text: str) -> int:
+    """A version as it stands on the wire."""
+    if text not in TLS_VERSIONS:
+        old = text.lower().removeprefix("tls").removeprefix("v").strip() in ("1", "1.0", "1.1")
+        raise InvalidText("TLS 1.0 and 1.1 are broken" if old else "")
+    return TLS_VERSIONS[text]
+
+
+def write_tls_version(value: int) -> str:
+    """The written form."""
+    return next(text for text, version in TLS_VERSIONS.items() if version == value)
+
+
+def read_alpn(text: str) -> str:
+    """The name of a protocol in ALPN."""
+    if not text or len(text) > LABEL_MAX_CHARS or not text.isascii() or not text.isprintable():
+        raise InvalidText()
+    known = {"http2": "h2", "http/2": "h2", "http1": "http/1.1", "http1.1": "http/1.1", "http/1": "http/1.1"}
+    if text.lower() in known:
+        raise InvalidText(f"did you mean {quoted(known[text.lower()])}?")
+    return text
+
+
+def read_spiffe_id(text: str) -> str:
+    """The identity of a workload: spiffe://TRUST-DOMAIN/PATH."""
+    if _SPIFFE_ID.fullmatch(text) is None:
+        near = f"spiffe://{text.lstrip('/')}"
+        raise InvalidText(f"did you mean {quoted(near)}?" if _SPIFFE_ID.fullmatch(near) else "")
+    return text
+
+
+def read_grpc_service(text: str) -> str:
+    """The full name of a gRPC service."""
+    if _GRPC_SERVICE.fullmatch(text) is None:
+        bare, _, method = text.strip("/").partition("/")
+        hint = f"did you mean {{service: {bare}, method: {method}}}?" if method else ""
+        raise InvalidText(hint if _GRPC_SERVICE.fullmatch(bare) else "")
+    return text
+
+
+def read_grpc_method(text: str) -> str:
+    """The name of a gRPC method."""
+    if "." in text or _GRPC_SERVICE.fullmatch(text) is None:
+        raise InvalidText("without the service" if "/" in text else "")
+    return text
 
 
 def read_bool(text: str) -> bool:

@@ -11,7 +11,7 @@ from fastmesh.control.history import History
 from fastmesh.snapshot import Snapshot
 
 if TYPE_CHECKING:
-    from fastmesh.config import Problem
+    from fastmesh.config import CertificateFile, Problem
 
 
 class WorkerPhase(StrEnum):
@@ -62,6 +62,7 @@ class State:
     started_s: float = field(default_factory=time.time)  # Unix time
     snapshot: Snapshot | None = None  # what is served: the last good one
     sources: dict[str, str] = field(default_factory=dict)  # of that snapshot: file, relative to the directory, to text
+    certificates: tuple[CertificateFile, ...] = ()  # files of that snapshot
     problems: tuple[Problem, ...] = ()  # errors of the last attempt, when it failed
     warnings: tuple[Problem, ...] = ()  # of the snapshot that is served
     error: str = ""  # why the last attempt failed, when not for a problem in the files; empty: it did not

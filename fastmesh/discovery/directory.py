@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import errno
 import os
-import stat
 from pathlib import Path
 from typing import NamedTuple
+
+from fastmesh.config import files as config_files
 
 SUFFIXES = (".json", ".yaml", ".yml")
 FILES_MAX = 20_000
@@ -49,12 +50,8 @@ def _stamp(entry: os.DirEntry[str]) -> Stamp:
 
 
 def read_file(path: Path) -> bytes:
-    """The content of a regular file. Raises OSError. Non-blocking, since a pipe would hold us up."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-    with os.fdopen(descriptor, "rb") as file:
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            raise OSError(errno.EINVAL, "not a regular file")
-        content = file.read(FILE_MAX_BYTES + 1)
+    """The content of a regular file. Raises OSError."""
+    content = config_files.read_file(str(path), FILE_MAX_BYTES)
     if len(content) > FILE_MAX_BYTES:
         raise OSError(errno.EFBIG, f"larger than {FILE_MAX_BYTES >> 20} MiB")
     return content

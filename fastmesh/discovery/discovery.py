@@ -183,10 +183,7 @@ class Discovery:
 
 
 def _key(service: str, written: Discover) -> _Key:
-    for kind, place in (("srv", written.srv), ("files", written.files)):
-        if place:
-            return (service, kind, place)
-    return (service, "registry", written.registry or "")
+    return (service, written.kind, written.place)
 
 
 def _labelled(endpoint: Endpoint, labels: dict[str, str]) -> Endpoint:

@@ -18,10 +18,10 @@ from msgspec import Meta
 from fastmesh.config import Endpoint, Problem
 from fastmesh.config.decode import StructReader
 from fastmesh.config.document import NotYaml, compose, hazards
+from fastmesh.config.fields import Mapping
 from fastmesh.config.problem import InvalidText
 from fastmesh.config.reading import FAILED, Node, Reading, describe
 from fastmesh.config.scalars import EndpointAddress, Text
-from fastmesh.config.schema import Mapping
 from fastmesh.config.words import read_label
 from fastmesh.discovery.directory import Listing, Stamp, read_file
 

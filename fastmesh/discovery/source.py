@@ -34,12 +34,12 @@ class Source:
 
     @property
     def kind(self) -> str:
-        return "srv" if self.written.srv else "files" if self.written.files else "registry"
+        return self.written.kind
 
     @property
     def place(self) -> str:
         """As it is written."""
-        return self.written.srv or self.written.files or self.written.registry or ""
+        return self.written.place
 
     def age_s(self, unix_s: float) -> float:
         """For how long the source has not said anything good; 0: what it says now is in force."""

@@ -42,6 +42,8 @@ def check_of(written: HealthCheck) -> Check:
         rise_count=written.rise,
         fall_count=written.fall,
     )
+    if written.grpc is not None:
+        return msgspec.structs.replace(check, kind=CheckKind.GRPC, grpc_service=written.grpc.service)
     if written.http is None:
         return check
     first, last = written.http.status

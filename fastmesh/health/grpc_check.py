@@ -8,6 +8,7 @@ from collections.abc import Iterable
 import h2.config
 import h2.connection
 import h2.events
+import h2.exceptions
 
 from fastmesh import __version__
 from fastmesh.health.failure import CheckFailed
@@ -49,7 +50,7 @@ def _varint(number: int) -> bytes:
 async def ask(
     reader: asyncio.StreamReader, writer: asyncio.StreamWriter, authority: str, scheme: str, service: str
 ) -> None:
-    """Return if the service is SERVING. Raises CheckFailed, OSError, h2.exceptions.ProtocolError."""
+    """Return if the service is SERVING. Raises CheckFailed, OSError."""
     connection = h2.connection.H2Connection(h2.config.H2Configuration(client_side=True, header_encoding="utf-8"))
     connection.initiate_connection()
     stream = connection.get_next_available_stream_id()
@@ -70,7 +71,7 @@ async def ask(
         data = await reader.read(READ_BYTES)
         if not data:
             raise CheckFailed("the connection ended before the answer")
-        for event in connection.receive_data(data):
+        for event in _events(connection, data):
             if isinstance(event, h2.events.ResponseReceived):
                 _look_at(event.headers, is_head=True)
             elif isinstance(event, h2.events.DataReceived):
@@ -85,6 +86,13 @@ async def ask(
             elif isinstance(event, h2.events.StreamEnded):
                 _judge(status_of(bytes(answer)))
                 return
+
+
+def _events(connection: h2.connection.H2Connection, data: bytes) -> list[h2.events.Event]:
+    try:
+        return connection.receive_data(data)
+    except h2.exceptions.ProtocolError as error:
+        raise CheckFailed(f"not HTTP/2: {error}") from None
 
 
 def _look_at(fields: Iterable[tuple[str | bytes, str | bytes]], *, is_head: bool) -> None:

@@ -33,6 +33,14 @@ class DiscoveryFigures:
 
 
 @dataclass(frozen=True, slots=True)
+class CertificateExpiry:
+    """A file of certificates, and when it is of no more use."""
+
+    name: str  # its path, as it is written
+    not_after_unix_s: int
+
+
+@dataclass(frozen=True, slots=True)
 class ControlFigures:
     """What the supervisor counts and knows itself. Times are Unix seconds."""
 
@@ -48,5 +56,6 @@ class ControlFigures:
     services: Sequence[ServiceHealth] = ()
     endpoints: Sequence[EndpointHealth] = ()
     discovery: Sequence[DiscoveryFigures] = ()
+    certificates: Sequence[CertificateExpiry] = ()
     log_lines_written: int = 0  # by the sink, of all workers
     log_lines_dropped: int = 0  # by the sink: the disk is full

@@ -6,6 +6,7 @@ are counted together, under the name OVERFLOW.
 
 from collections.abc import Callable, Iterator
 
+from fastmesh._core.http2_guard import ATTACKS
 from fastmesh._core.shared import SharedMemory, WorkerStats
 from fastmesh.telemetry.exposition import Families, Family, Format, labels, negotiate, single, used_only, write
 from fastmesh.telemetry.figures import ControlFigures
@@ -62,6 +63,10 @@ def _control_families(figures: ControlFigures) -> Families:
         Family("fastmesh_config_errors", "gauge", "Errors in the configuration as it stands on disk."),
         single(figures.config_errors),
     )
+    yield (
+        Family("fastmesh_certificate_expiry_timestamp_seconds", "gauge", "When a certificate expires.", "seconds"),
+        [("", labels(certificate=each.name), each.not_after_unix_s) for each in figures.certificates],
+    )
     yield from _discovery_families(figures)
 
 
@@ -97,6 +102,13 @@ def _worker_families(shared: SharedMemory, figures: ControlFigures) -> Families:
     yield Family("fastmesh_worker_restarts", "counter", "Workers replaced."), single(figures.worker_restarts)
     for name, about, value in _WORKER_COUNTERS:
         yield Family(name, "counter", about), [("", pairs, value(stats)) for pairs, stats in kept]
+    yield (
+        Family("fastmesh_http2_cut_off", "counter", "HTTP/2 peers that were cut off, by what they did too often."),
+        used_only(
+            (labels(kind=kind), sum(stats.http2_attacks[index] for stats in workers))
+            for index, kind in enumerate(ATTACKS)
+        ),
+    )
     yield (
         Family("fastmesh_access_log_written", "counter", "Access log lines written to the file."),
         single(figures.log_lines_written),

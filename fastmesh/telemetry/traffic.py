@@ -7,6 +7,7 @@ from itertools import accumulate
 from fastmesh._core.histogram import bounds
 from fastmesh._core.reason import NAMES as REASONS
 from fastmesh._core.shared import EndpointStats, ListenerStats, SeriesStats, ServiceStats, SharedMemory
+from fastmesh._core.tls import FAILURES
 from fastmesh.telemetry.exposition import Families, Family, Sample, labels, used_only
 from fastmesh.telemetry.figures import ControlFigures
 from fastmesh.telemetry.ids import OVERFLOW_ID, SLOT_KINDS, IdRegistry, Kind, Name
@@ -196,4 +197,21 @@ def listener_families(shared: SharedMemory, registry: IdRegistry) -> Families:
     yield (
         Family("fastmesh_connections", "gauge", "Open client connections."),
         [("", pairs, stats.connections) for pairs, stats in kept],
+    )
+    yield (
+        Family("fastmesh_tls_handshakes", "counter", "TLS handshakes with clients that succeeded."),
+        used_only([(pairs, stats.handshakes) for pairs, stats in kept]),
+    )
+    yield (
+        Family("fastmesh_tls_handshakes_resumed", "counter", "Of those, with the session of an earlier connection."),
+        used_only([(pairs, stats.handshakes_resumed) for pairs, stats in kept]),
+    )
+    yield (
+        Family("fastmesh_tls_handshake_failures", "counter", "TLS handshakes with clients that failed, by cause."),
+        used_only(
+            (f'{pairs},cause="{cause}"', count)
+            for pairs, stats in kept
+            for cause, count in zip(FAILURES, stats.tls_failures, strict=True)
+            if cause
+        ),
     )

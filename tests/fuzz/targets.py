@@ -7,12 +7,14 @@ import re
 from collections.abc import Callable
 from urllib.parse import unquote_to_bytes
 
-from fastmesh._core import grpc, http1_parser, http1_writer, proxy_protocol, tls_hello
+from fastmesh._core import grpc, hpack, http1_parser, http1_writer, proxy_protocol, tls_hello
 from fastmesh._core.headers import Head
 from fastmesh._core.http1_chunked import Decoder
 from fastmesh._core.http1_parser import ParseError
 from tests.oracle.first_bytes import read_hello, read_proxy
+from tests.oracle.hpack_blocks import check_blocks
 from tests.oracle.http1_relay import Incomplete, check_request, check_response
+from tests.oracle.http2_lines import check_http2_request, check_http2_response
 from tests.unit.core.hello_vectors import alpn, client_hello, message, records, server_name
 from tests.unit.core.http1_vectors import (
     BAD_CHUNKED,
@@ -191,6 +193,20 @@ def grpc_fields(data: bytes) -> str:
     return f"{len(str(ns))} {grpc.status_parse(data)} {split is not None} {is_grpc}"
 
 
+def header_blocks(data: bytes) -> str:
+    cut = sum(data) % (len(data) + 1)
+    fields = check_blocks([data[:cut], data[cut:], data])
+    return "bad" if fields is None else f"{min(len(fields), 20)}"
+
+
+def http2_request(data: bytes) -> str:
+    return check_http2_request(data, sum(data) % 2 == 0)
+
+
+def http2_response(data: bytes) -> str:
+    return check_http2_response(data, sum(data) % 2 == 0)
+
+
 TARGETS: dict[str, Target] = {
     "request": request,
     "response": response,
@@ -200,6 +216,9 @@ TARGETS: dict[str, Target] = {
     "proxy": proxy,
     "hello": hello,
     "grpc_fields": grpc_fields,
+    "header_blocks": header_blocks,
+    "http2_request": http2_request,
+    "http2_response": http2_response,
 }
 
 _CODED = b"Transfer-Encoding: chunked"
@@ -212,6 +231,29 @@ _HELLOS = [client_hello("example.com", ["h2", "http/1.1"])] + [
 ]
 _REQUESTS = GOOD_REQUESTS + [data for data, _ in BAD_REQUESTS]
 _RESPONSES = GOOD_RESPONSES + [data for data, _ in BAD_RESPONSES]
+
+_PSEUDO = [(b":method", b"POST"), (b":scheme", b"https"), (b":path", b"/a?b"), (b":authority", b"h:1")]
+_CONNECT = [(b":method", b"CONNECT"), (b":protocol", b"websocket"), *_PSEUDO[1:]]
+_FIELDS = [
+    (b"host", b"h:1"),
+    (b"cookie", b"a=1"),
+    (b"accept", b"*/*"),
+    (b"cookie", b"b=2"),
+    (b"te", b"trailers"),
+    (b"content-length", b"5"),
+    (b"x-a", b"b"),
+]
+_STATUS = [(b":status", b"200"), *_FIELDS[1:]]
+# Literals that go into the table, coded plainly and by Huffman, and what refers to them.
+_INDEXED = bytes.fromhex(
+    "400a637573746f6d2d6b65790d637573746f6d2d686561646572be828684418cf1e3c2e5f23a6ba0ab90f4ffbe5886a8eb10649cbf"
+)
+_UPDATES = bytes.fromhex("203fe11f4001610162be")
+
+
+def _growing(fields: list[tuple[bytes, bytes]]) -> list[bytes]:
+    return [hpack.encode(fields[:count]) for count in range(1, len(fields) + 1)]
+
 
 SEEDS: dict[str, list[bytes]] = {
     "request": _REQUESTS,
@@ -235,4 +277,7 @@ SEEDS: dict[str, list[bytes]] = {
         b"application/grpc ; a=b",
         b"application/grpc-web",
     ],
+    "header_blocks": [_INDEXED, _UPDATES, b"\x82" + _INDEXED, *_growing(_PSEUDO + _FIELDS)],
+    "http2_request": [_INDEXED, *_growing(_PSEUDO + _FIELDS), *_growing(_CONNECT)],
+    "http2_response": [_UPDATES, *_growing(_STATUS), hpack.encode([(b":status", b"204")])],
 }

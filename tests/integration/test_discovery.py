@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import subprocess
 import sys
@@ -11,7 +12,10 @@ from pathlib import Path
 import dns.rcode
 import pytest
 
+from tests.engine import ScriptedUpstream, reply
+from tests.engine import serve as serve_script
 from tests.mesh import ROOT, Load, Mesh, wait_until
+from tests.secure import MUTUAL, Authority
 from tests.unit.discovery.dns_server import DnsServer, serving
 from tests.upstream import Upstream
 
@@ -230,6 +234,34 @@ def test_a_reload_keeps_what_was_found(mesh: Mesh, places: Path, pair: tuple[Ups
     serve(mesh, f'{{files: "places/*.json"}}\n    endpoints: ["{pair[1].address}"]')
     wait_until(lambda: mesh.version() != version, "the reload")
     assert answers(mesh) == {"first", "second"}
+
+
+def test_endpoints_that_are_found_prove_who_they_are(mesh: Mesh, places: Path, tmp_path: Path) -> None:
+    """Their TLS is that of the configuration, whatever is found when; a stranger gets no request."""
+    authority, stranger = Authority(tmp_path / "certs"), Authority(tmp_path / "foreign")
+    drop(places / "a.json", [])
+    serve(mesh, f'{{files: "places/*.json", allow_empty: true}}\n    {authority.service_lines(MUTUAL)}')
+    mesh.start()
+    assert mesh.get().status == 503
+    ours = ScriptedUpstream(serve_script(reply(b"ours")), authority.server_settings(asks_clients=True))
+    foreign = ScriptedUpstream(serve_script(reply(b"foreign")), stranger.server_settings())
+    with contextlib.closing(ours), contextlib.closing(foreign):
+        drop(places / "a.json", [f"127.0.0.1:{ours.port}"])
+        wait_until(lambda: answers(mesh, 1) == {"ours"}, "the endpoint")
+        drop(places / "a.json", [f"127.0.0.1:{foreign.port}"])
+        wait_until(lambda: endpoints(mesh) == [(f"127.0.0.1:{foreign.port}", 1)], "the stranger to be found")
+        wait_until(lambda: answers(mesh, 3) == {"503"}, "the stranger to be refused")
+
+
+def test_explain_shows_what_was_found(mesh: Mesh, places: Path, upstream: Upstream) -> None:
+    drop(places / "a.json", [upstream.address])
+    serve(mesh, '{files: "places/*.json", labels: {zone: a}}')
+    mesh.start()
+    command = [sys.executable, "-m", "fastmesh", "explain", str(mesh.directory), "GET", f"http://{mesh.address}/"]
+    shown = subprocess.run([*command, "--json"], capture_output=True, text=True, cwd=ROOT, check=True).stdout
+    (found,) = json.loads(shown)["listeners"][0]["destinations"][0]["endpoints"]
+    assert (found["address"], found["labels"]) == (upstream.address, {"zone": "a"})
+    assert found["discovered"] and found["available"]
 
 
 def test_status_shows_sources(mesh: Mesh, places: Path, upstream: Upstream) -> None:

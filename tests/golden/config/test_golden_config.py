@@ -7,6 +7,7 @@ change, `python -m tests.golden.config.test_golden_config` writes them all anew;
 from __future__ import annotations
 
 import json
+import re
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -15,20 +16,23 @@ import msgspec
 import pytest
 
 from fastmesh.config import LoadCache, compile_snapshot, load
+from tests import pems
 from tests.unit.config.samples import CountingIds
 
 HERE = Path(__file__).parent
 BAD = sorted((HERE / "bad").glob("*.yaml"))
 GOOD = sorted((HERE / "good").glob("*.yaml"))
 MARK = "#> "
+_DATE = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d UTC")
 RESOLVED = {"hello.internal": ("10.0.0.1", "10.0.0.2"), "six.internal": ("fd00::1",)}
 
 
 def problems_of(text: str, directory: Path) -> list[str]:
     (directory / "mesh.yaml").write_text(text)
+    pems.write_all(directory / "certs")
     result = load(directory, LoadCache())
     assert (result.config is None) == bool(result.errors)
-    return [str(problem).replace(f"{directory}/mesh.yaml:", "") for problem in result.problems]
+    return [_DATE.sub("DATE", str(problem).replace(f"{directory}/mesh.yaml:", "")) for problem in result.problems]
 
 
 def expected_of(path: Path) -> list[str]:
@@ -41,10 +45,11 @@ def input_of(path: Path) -> str:
 
 def snapshot_of(path: Path, directory: Path) -> Any:
     (directory / "mesh.yaml").write_text(path.read_text())
+    pems.write_all(directory / "certs")
     result = load(directory, LoadCache())
     assert result.problems == ()
     assert result.config is not None
-    return plain(compile_snapshot(result.config, "golden", CountingIds(), RESOLVED))
+    return plain(compile_snapshot(result.config, "golden", CountingIds(), RESOLVED, certificates=result.certificates))
 
 
 def plain(value: Any) -> Any:
@@ -53,6 +58,8 @@ def plain(value: Any) -> Any:
         return {name: plain(getattr(value, name)) for name in value.__struct_fields__}
     if isinstance(value, tuple):
         return [plain(part) for part in value]
+    if isinstance(value, bytes):
+        return [f"PEM: {label}" for label in re.findall("BEGIN ([A-Z ]+)", value.decode())]
     return getattr(value, "name", value)
 
 

@@ -7,22 +7,26 @@ from collections.abc import Iterator
 
 from fastmesh._core.histogram import BUCKETS, index
 from fastmesh._core.shared import SharedMemory
-from fastmesh.config import Discover
+from fastmesh.config import CertificateFile, Discover
 from fastmesh.config import Endpoint as ConfigEndpoint
 from fastmesh.config.problem import Problem, Severity
 from fastmesh.control.history import Attempt, Outcome
 from fastmesh.control.state import ListenerState, State, WorkerPhase, WorkerState
 from fastmesh.discovery import NameState, Source
 from fastmesh.health import EndpointHealth
+from fastmesh.identity.validity import DAY_S, Validity
 from fastmesh.snapshot import (
     Balance,
+    Certificate,
     Destination,
     Endpoint,
     Key,
     Listener,
+    ListenerTls,
     PathMatch,
     Route,
     Service,
+    ServiceTls,
     Snapshot,
     ValueMatch,
     ValueTest,
@@ -42,19 +46,23 @@ PROBLEM = Problem(
 )
 WARNING = Problem("web.yaml", 9, 3, "the route can never match", severity=Severity.WARNING)
 
+SECRET = b"-----BEGIN PRIVATE KEY-----\nc2VjcmV0\n-----END PRIVATE KEY-----\n"
+"""Stands for every PEM text: none is shown, and a CA's no more than a key."""
+
 Labels = tuple[tuple[str, str], ...]
 V1: Labels = (("version", "v1"),)
 V2: Labels = (("version", "v2"),)
 
 
-def listener(id: int, name: str, port: int) -> Listener:
-    return Listener(id, name, "127.0.0.1", port, 8192, 61440, 100, 0, 100_000, 0, 10_000, 60_000, 0, "", -1, 0)
+def listener(id: int, name: str, port: int, tls: ListenerTls | None = None) -> Listener:
+    return Listener(id, name, "127.0.0.1", port, 8192, 61440, 100, 0, 100_000, 0, 10_000, 60_000, 0, "", -1, 0, tls=tls)
 
 
-def service(id: int, name: str, *endpoints: Endpoint) -> Service:
+def service(id: int, name: str, *endpoints: Endpoint, tls: ServiceTls | None = None) -> Service:
     return Service(
-        id, name, Balance.LEAST_REQUEST, Key(), 1000, 15_000, 300_000, 1024, 30_000, 0, 50, -1, endpoints, ((), V2)
-    )
+        id, name, Balance.LEAST_REQUEST, Key(), 1000, 15_000, 300_000, 1024, 30_000, 0, 50, -1, endpoints, ((), V2),
+        tls=tls,
+    )  # fmt: skip
 
 
 def route(id: int, name: str, series_ids: tuple[int, ...], path: str = "/") -> Route:
@@ -71,6 +79,7 @@ def route(id: int, name: str, series_ids: tuple[int, ...], path: str = "/") -> R
             ValueTest("x-debug", ValueMatch.PRESENT, "", True),
         ),
         query=(),
+        client=(ValueTest("uri", ValueMatch.PREFIX, "spiffe://mesh/"),),
         destinations=(Destination(0, 1, 9, series_ids),),
         limit_index=-1,
     )
@@ -78,7 +87,10 @@ def route(id: int, name: str, series_ids: tuple[int, ...], path: str = "/") -> R
 
 SNAPSHOT = Snapshot(
     version="5f0c2a9be1d34477",
-    listeners=(listener(1, "web", 8080), listener(2, "internal", 8081)),
+    listeners=(
+        listener(1, "web", 8080),
+        listener(2, "internal", 8081, ListenerTls((0,), client_ca_pem=SECRET, is_optional=True)),
+    ),
     services=(
         service(
             1,
@@ -87,10 +99,11 @@ SNAPSHOT = Snapshot(
             Endpoint(2, "127.0.0.1", 9002, 2, V2),
             Endpoint(3, "::1", 9003, 0, V2),
         ),
-        service(2, "assets", Endpoint(4, "10.0.0.7", 80)),
+        service(2, "assets", Endpoint(4, "10.0.0.7", 80), tls=ServiceTls(SECRET)),
     ),
     routes=(route(1, "shop", (1, 2)), route(2, "shop-api", (3,), "/api")),
     limits=(),
+    certificates=(Certificate("certs/web.crt", SECRET, SECRET, ("shop.example",)),),
 )
 
 
@@ -104,6 +117,17 @@ class ExampleMesh:
         self.state.snapshot = SNAPSHOT
         self.state.sources = {"shop.yaml": "services: {}\n", "web.yaml": "listeners: {}\n"}
         self.state.warnings = (WARNING,)
+        past, ahead = int(now) - 90 * DAY_S, int(now) + 30  # until the minutes that are shown are over
+        self.state.certificates = (
+            CertificateFile("certs/ca.crt", True, (), Validity(past, ahead + 300 * DAY_S), ("listeners.internal",)),
+            CertificateFile(
+                "certs/web.crt",
+                False,
+                ("shop.example", "10.0.0.1"),
+                Validity(past, ahead + 5 * DAY_S),
+                ("listeners.web",),
+            ),
+        )
         self.state.workers = [
             WorkerState(0, 4711, WorkerPhase.SERVING, now - 4000, SNAPSHOT.version),
             WorkerState(1, 4712, WorkerPhase.SERVING, now - 60, SNAPSHOT.version, 1, "killed by SIGKILL"),

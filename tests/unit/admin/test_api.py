@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import subprocess
 import urllib.request
@@ -14,7 +15,7 @@ import pytest
 
 from fastmesh.admin.api import OPERATIONS
 from fastmesh.control.state import WorkerPhase
-from tests.unit.admin.example import SNAPSHOT, ExampleMesh, route
+from tests.unit.admin.example import SECRET, SNAPSHOT, ExampleMesh, route
 from tests.unit.admin.serving import serving_mesh
 
 
@@ -69,6 +70,30 @@ def test_metrics(url: str) -> None:
     assert text.count("\n") == 1000
     headers = call(f"{url}/metrics", Accept="application/openmetrics-text")[1]
     assert headers["content-type"] == "application/openmetrics-text"
+
+
+def test_certificates(url: str, mesh: ExampleMesh) -> None:
+    ca, web = call(f"{url}/certificates")[2]
+    assert (ca["name"], ca["kind"], ca["phase"], ca["names"]) == ("certs/ca.crt", "ca", "valid", [])
+    assert (web["name"], web["kind"], web["phase"]) == ("certs/web.crt", "certificate", "expires soon")
+    assert (web["names"], web["used_by"]) == (["shop.example", "10.0.0.1"], ["listeners.web"])
+    assert call(f"{url}/status")[2]["certificates"] == [ca, web]
+    mesh.state.certificates = ()
+    assert call(f"{url}/certificates")[2] == []
+
+
+def test_no_answer_shows_a_pem_text(url: str, mesh: ExampleMesh) -> None:
+    mesh.fail_to_load()
+    for operation in OPERATIONS:
+        if operation.method == "GET":
+            answer = urllib.request.urlopen(url + operation.path.replace("{name}", "assets"), timeout=10)
+            with answer:
+                text = answer.read()
+            for encoded in (b"c2VjcmV0", base64.b64encode(SECRET)[:24]):
+                assert encoded not in text, operation.path
+    listener = call(f"{url}/config")[2]["listeners"][1]
+    assert listener["tls"]["client_ca_pem"] == f"{len(SECRET)} bytes"
+    assert call(f"{url}/config")[2]["certificates"] == [{"name": "certs/web.crt", "names": ["shop.example"]}]
 
 
 def test_config(url: str) -> None:

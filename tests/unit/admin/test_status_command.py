@@ -48,12 +48,16 @@ def test_everything_at_a_glance(address: str, mesh: ExampleMesh) -> None:
     assert result.exit_code == 0
     assert result.output.startswith("ready\n")
     assert "config at version 5f0c2a9be1d3, 2 route(s)" in result.output
-    assert row(result, "web", "127.0.0.1:8080", "listening", "8", "20", "0", "web.yaml:1")
+    assert row(result, "web", "127.0.0.1:8080", "http ", "listening", "8", "20", "0", "web.yaml:1")
+    assert row(result, "internal", "127.0.0.1:8081", "http, TLS optional", "listening")
     assert row(result, "shop", "2/3", "2", "0.0/s", "101", "ms", "shop.yaml:2")
     assert row(result, "assets", "1/1", "0", "-", "-")
     assert row(result, "1", "4712", "serving", "1", "killed by SIGKILL")
     assert row(result, "assets.example", "10.0.0.7")
     assert row(result, "assets", "files places/*.json", "1", "places/a.json:1:1: found a mapping")
+    assert row(result, "certs/web.crt", "expires soon", "5 d", "shop.example 10.0.0.1", "listeners.web")
+    assert row(result, "certs/ca.crt", "valid", "300 d", "CA", "listeners.internal")
+    assert result.output.index("certs/web.crt") < result.output.index("certs/ca.crt")
     assert row(result, "warning web.yaml:9:3 the route can never match")
 
 

@@ -9,11 +9,12 @@ from pathlib import Path
 import pytest
 
 from bench.macro.charts import chart
-from bench.macro.load import LoadError, parse_wrk
+from bench.macro.install import explain
+from bench.macro.load import LoadError, parse_h2load, parse_wrk
 from bench.macro.processes import Process, ProcessError, spent_ns
 from bench.macro.report import judge, markdown, raw, row_table, verdict_table
 from bench.macro.rows import FASTMESH, HAPROXY, NGINX, Bar, Row, all_rows
-from bench.macro.suite import Result, Results, make_plan
+from bench.macro.suite import Result, Results, Suite, make_plan
 
 WRK = """\
 Running 3s test @ http://127.0.0.1:8080/small
@@ -29,6 +30,51 @@ Running 3s test @ http://127.0.0.1:8080/small
   199062 requests in 3.00s, 54.68MB read
 Requests/sec:  66280.76
 Transfer/sec:     18.21MB
+"""
+
+H2LOAD = """\
+starting benchmark...
+Warm-up started for thread #0.
+progress: 100% of clients started
+Warm-up phase is over for thread #0.
+Main benchmark duration is started for thread #0.
+Application protocol: h2c
+Main benchmark duration is over for thread #0. Stopping all clients.
+Stopped all clients for thread #0
+
+finished in 1.00s, 334448.00 req/s, 17.55MB/s
+requests: 334448 total, 334576 started, 334448 done, 334448 succeeded, 0 failed, 0 errored, 0 timeout
+status codes: 334448 2xx, 0 3xx, 0 4xx, 0 5xx
+traffic: 17.55MB (18398504) total, 2.23MB (2342120) headers (space savings 96.19%), 6.38MB (6688960) data
+                     min         max         mean         sd        +/- sd
+time for request:       81us      1.84ms       355us       129us    89.93%
+time for connect:       66us       247us       161us        61us    62.50%
+time to 1st byte:      858us      1.84ms      1.64ms       321us    87.50%
+req/s           :   41721.10    41877.95    41798.71       53.04    75.00%
+"""
+
+H2LOAD_REFUSED = """\
+finished in 1.00s, 0.00 req/s, 0B/s
+requests: 0 total, 0 started, 0 done, 0 succeeded, 0 failed, 0 errored, 0 timeout
+status codes: 0 2xx, 0 3xx, 0 4xx, 0 5xx
+traffic: 0B (0) total, 0B (0) headers (space savings 0.00%), 0B (0) data
+                     min         max         mean         sd        +/- sd
+time for request:        0us         0us         0us         0us     0.00%
+time for connect:        0us         0us         0us         0us     0.00%
+time to 1st byte:        0us         0us         0us         0us     0.00%
+req/s           :       0.00        0.00        0.00        0.00   100.00%
+"""
+
+H2LOAD_NOT_FOUND = """\
+finished in 2.00s, 230256.00 req/s, 41.07MB/s
+requests: 230256 total, 230256 started, 230256 done, 0 succeeded, 230256 failed, 0 errored, 0 timeout
+status codes: 0 2xx, 0 3xx, 230256 4xx, 0 5xx
+traffic: 41.07MB (43059824) total, 4.78MB (5015200) headers (space savings 92.25%), 64.34MB (67464320) data
+                     min         max         mean         sd        +/- sd
+time for request:      111us      1.87ms       534us        86us    84.69%
+time for connect:        0us         0us         0us         0us     0.00%
+time to 1st byte:        0us         0us         0us         0us     0.00%
+req/s           :   28681.06    28859.78    28777.45       55.27    75.00%
 """
 
 
@@ -48,7 +94,8 @@ def small_row() -> Row:
 
 def test_wrk_report() -> None:
     result = parse_wrk(WRK)
-    assert (result.requests, result.seconds, result.p50_us, result.p99_us) == (199_062, 3.0, 940.0, 2080.0)
+    assert (result.requests, result.seconds) == (199_062, 3.0)
+    assert result.latency == {"p50_us": 940.0, "p99_us": 2080.0}
 
 
 @pytest.mark.parametrize(
@@ -63,6 +110,27 @@ def test_wrk_report() -> None:
 def test_failed_load_is_no_measurement(text: str) -> None:
     with pytest.raises(LoadError):
         parse_wrk(text)
+
+
+def test_h2load_report() -> None:
+    result = parse_h2load(H2LOAD)
+    assert (result.requests, result.seconds) == (334_448, 1.0)
+    assert result.latency == {"mean_us": 355.0, "max_us": 1840.0}
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        (H2LOAD_REFUSED, "completed no request"),
+        (H2LOAD_NOT_FOUND, "230256 4xx"),
+        (H2LOAD.replace("334448 2xx, 0 3xx", "334447 2xx, 1 3xx"), "1 3xx"),
+        (H2LOAD.replace("0 errored", "16 errored"), "16 errored"),
+        ("h2load: unrecognized option '--no-such'\n", "reports nothing"),
+    ],
+)
+def test_failed_http2_load_is_no_measurement(text: str, reason: str) -> None:
+    with pytest.raises(LoadError, match=reason):
+        parse_h2load(text)
 
 
 @pytest.mark.parametrize(
@@ -104,6 +172,30 @@ def test_a_failure_in_any_round_fails_the_bar() -> None:
     results["small"][FASTMESH.name].error = "Non-2xx or 3xx responses: 1"
     verdict = judge(Bar("cpu_us", 0.75, (NGINX,)), small_row(), results)
     assert (verdict.passed, verdict.measured) == (False, "Non-2xx or 3xx responses: 1")
+
+
+def test_what_could_not_start_is_not_measured_and_says_why() -> None:
+    results = measured(nginx=[12.0])
+    results["small"] = {FASTMESH.name: Result(error="ended with status 1:\na | b"), **results["small"]}
+    verdict = judge(Bar("cpu_us", 0.75, (NGINX,)), small_row(), results)
+    assert (verdict.passed, verdict.measured) == (None, "ended with status 1: a \\| b")
+    assert "- fastmesh: ended with status 1" in row_table(small_row(), results)
+    assert "not measured" in chart(small_row(), results)
+    assert "ended with status 1" in markdown((small_row(),), results, make_plan(1, 1))
+
+
+def test_bars_are_held_against_subjects_of_their_row() -> None:
+    for row in all_rows():
+        assert {bar.subject for bar in row.bars} | {each for bar in row.bars for each in bar.against} <= {*row.subjects}
+        assert row.figure in {bar.figure for bar in row.bars}
+
+
+def test_rows_without_their_tools_name_them(tmp_path: Path) -> None:
+    suite = Suite(make_plan(1, 1), ["nghttpd", "h2load"])
+    row = next(row for row in all_rows() if row.key == "grpc")
+    suite.run_row(row, tmp_path, 1)
+    assert {result.error for result in suite.results["grpc"].values()} == {"h2load, nghttpd not installed"}
+    assert "apt-get install nghttp2-server nghttp2-client" in explain(suite.missing)
 
 
 def test_tables_show_figures_ratios_and_errors() -> None:

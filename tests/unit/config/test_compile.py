@@ -101,12 +101,12 @@ def test_what_sources_found_comes_after_what_is_written(write: Write, ids: Count
     text = MESH.replace("{endpoints: [127.0.0.1:9003]}", "{endpoints: [127.0.0.1:9003], discover: registry}")
     config, cache = config_of(write(a_yaml=text)), CompileCache()
     found = {"other": (Endpoint("10.0.0.5:80", {"zone": "a"}, 3), Endpoint("127.0.0.1:9003", {}, 7))}
-    first = compile_snapshot(config, "v", ids, RESOLVED, cache, found).services[1]
+    first = compile_snapshot(config, "v", ids, RESOLVED, cache, found=found).services[1]
     assert [(each.host, each.port, each.weight, each.labels) for each in first.endpoints] == [
         ("127.0.0.1", 9003, 1, ()),
         ("10.0.0.5", 80, 3, (("zone", "a"),)),
     ]
-    assert compile_snapshot(config, "v", ids, RESOLVED, cache, dict(found)).services[1] is first
+    assert compile_snapshot(config, "v", ids, RESOLVED, cache, found=dict(found)).services[1] is first
     assert len(compile_snapshot(config, "v", ids, RESOLVED, cache).services[1].endpoints) == 1
 
 

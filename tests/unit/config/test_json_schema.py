@@ -10,9 +10,10 @@ import pytest
 import yaml
 
 from fastmesh.config import LoadCache, load
+from fastmesh.config.fields import Mapping
 from fastmesh.config.json_schema import describe_fields, json_schema
 from fastmesh.config.reference import PATH, reference
-from fastmesh.config.schema import Mapping
+from tests import pems
 
 ROOT = Path(__file__).parents[3]
 GOOD = [*sorted((ROOT / "config").glob("*.yaml")), *sorted((ROOT / "tests/golden/config/good").glob("*.yaml"))]
@@ -57,9 +58,11 @@ def test_the_reference_is_up_to_date() -> None:
     assert PATH.read_text() == reference(), "run: python -m fastmesh.config.reference"
 
 
-def test_the_example_in_the_reference_is_right(tmp_path: Path) -> None:
-    example = reference().split("```yaml\n")[1].split("```")[0]
+@pytest.mark.parametrize("number", [0, 1, 2])
+def test_the_examples_in_the_reference_are_right(tmp_path: Path, number: int) -> None:
+    example = reference().split("```yaml\n")[number + 1].split("```")[0]
     (tmp_path / "mesh.yaml").write_text(example)
+    pems.write_all(tmp_path / "certs")
     assert load(tmp_path, LoadCache()).problems == ()
 
 

@@ -245,6 +245,6 @@ def test_problems_as_data(write: Write) -> None:
     data = problem.as_json()
     assert data["severity"] == "error"
     assert data["text"] == "too"
-    assert data["expected"] == "one of listeners, match, to, rate_limit"
+    assert data["expected"] == "one of listeners, match, to, rate_limit, connect"
     assert (data["line"], data["column"]) == (10, 44)
     assert data["hint"] == "did you mean 'to'?"

@@ -1,6 +1,7 @@
 """From the directory to the state: what was applied, what was refused and why."""
 
 import asyncio
+import time
 
 import pytest
 
@@ -9,6 +10,7 @@ from fastmesh.control.history import Outcome
 from fastmesh.control.reload import Reloader
 from fastmesh.control.sockets import BindError
 from fastmesh.control.state import State
+from tests import pems
 from tests.unit.control.parts import snapshot
 
 GOOD = (
@@ -19,6 +21,11 @@ GOOD = (
 BETTER = GOOD.replace("9001", "9002")
 WARNED = GOOD.replace("routes:", "  unused: {endpoints: [127.0.0.1:9003]}\nroutes:")
 BAD = GOOD.replace("to: hello", "to: helo")
+
+
+SECURE = GOOD.replace(
+    "127.0.0.1:8080", "{address: 127.0.0.1:8080, tls: {certificates: {certificate: ../web.crt, key: ../web.key}}}"
+)
 
 
 class Scene:
@@ -119,6 +126,77 @@ def test_a_directory_that_is_gone_keeps_the_last_good_version(scene):
     scene.file.parent.rmdir()
     assert scene.load() is Outcome.INVALID
     assert len(scene.applied) == 1
+
+
+@pytest.fixture
+def certificates(scene, tmp_path):
+    """Where the certificate of SECURE lies: outside of the directory."""
+    scene.file = tmp_path / "config" / "mesh.yaml"
+    scene.file.parent.mkdir()
+    scene.reloader = Reloader(scene.file.parent, scene.state, scene.apply)
+    pems.write_pair(tmp_path, "web", 0)
+    return tmp_path
+
+
+def test_a_new_certificate_is_a_new_version(scene, certificates):
+    assert scene.load(SECURE) is Outcome.APPLIED
+    assert [file.names for file in scene.state.certificates] == [("web.local",)]
+    pems.write_pair(certificates, "web", 1, ("new.local",))
+    assert scene.load(forced=False) is Outcome.APPLIED
+    assert [file.names for file in scene.state.certificates] == [("new.local",)]
+
+
+def test_a_bad_pair_keeps_the_old_one(scene, certificates):
+    scene.load(SECURE)
+    (certificates / "web.key").write_bytes(pems.key_pem(1))
+    assert scene.load(forced=False) is Outcome.INVALID
+    assert "the key does not belong to the certificate" in scene.state.problems[0].message
+    assert [file.names for file in scene.state.certificates] == [("web.local",)]
+    (certificates / "web.crt").write_bytes(pems.certificate_pem("new.local", number=1))
+    assert scene.load(forced=False) is Outcome.APPLIED
+    assert not scene.state.stale
+    assert len(scene.applied) == 2
+
+
+def test_files_of_the_version_in_force_still_matter_while_another_is_broken(scene, certificates):
+    files = {str(scene.file.parent / "../web.crt"), str(scene.file.parent / "../web.key")}
+    assert scene.reloader.named_files() == []
+    scene.load(SECURE)
+    assert set(map(str, scene.reloader.named_files())) == files
+    scene.load("listeners: [\n")
+    assert set(map(str, scene.reloader.named_files())) == files
+    scene.load(GOOD)
+    assert scene.reloader.named_files() == []
+
+
+def test_warnings_follow_the_clock(scene, certificates, monkeypatch):
+    scene.load(SECURE)
+    assert scene.state.warnings == ()
+    now_s = time.time()
+    monkeypatch.setattr(time, "time", lambda: now_s + 260 * 86_400)
+    assert scene.load() is Outcome.UNCHANGED
+    assert ["it expires on" in warning.message for warning in scene.state.warnings] == [True]
+
+
+def test_a_certificate_and_a_key_that_come_one_after_the_other(scene, certificates):
+    """As a tool that renews them writes them: the state in between is refused, the end is served."""
+    scene.load(SECURE)
+
+    async def main() -> None:
+        following = asyncio.ensure_future(scene.reloader.follow())
+        await asyncio.sleep(0.3)
+        (certificates / "web.crt").write_bytes(pems.certificate_pem("new.local", number=1))
+        while not scene.state.stale:
+            await asyncio.sleep(0.01)
+        assert len(scene.applied) == 1
+        (certificates / "web.key").write_bytes(pems.key_pem(1))
+        while scene.state.stale:
+            await asyncio.sleep(0.01)
+        following.cancel()
+
+    asyncio.run(asyncio.wait_for(main(), 10))
+    assert [file.names for file in scene.state.certificates] == [("new.local",)]
+    assert len(scene.applied) == 2
 
 
 def test_reloads_that_overlap_come_one_after_another(scene):

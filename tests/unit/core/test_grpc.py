@@ -87,6 +87,7 @@ EXPECTED = {
     "upstream_stalled": DEADLINE_EXCEEDED,
     "upstream_truncated": UNAVAILABLE,
     "connect_not_supported": UNIMPLEMENTED,
+    "deadline_exceeded": DEADLINE_EXCEEDED,
 }
 
 

@@ -16,10 +16,19 @@ NAMES = {
         *("reuses", "retries", "panics", "active"),
     ),
     "EndpointStats": ("requests", "failures", "connect_failures", "active", "connections", "idle", "ewma_us"),
-    "ListenerStats": ("accepted", "refused", "connections", "bytes_in", "bytes_out"),
+    "ListenerStats": (
+        "accepted",
+        "refused",
+        "connections",
+        "bytes_in",
+        "bytes_out",
+        "handshakes",
+        "handshakes_resumed",
+        "tls_failures",
+    ),
     "WorkerStats": (
         *("worker", "pid", "started_ns", "heartbeat_ns", "snapshot", "wakes", "events", "log_lines", "log_dropped"),
-        *("limiter_evictions", "buffer_bytes", "live"),
+        *("limiter_evictions", "http2_attacks", "buffer_bytes", "live"),
     ),
 }
 COUNTED = ("series", "service", "endpoint", "listener")
@@ -40,7 +49,7 @@ def flat(stats):
     return [word for part in parts for word in (part if isinstance(part, tuple) else (part,))]
 
 
-@pytest.mark.parametrize(("kind", "words"), [("series", 40), ("service", 200), ("listener", 5)])
+@pytest.mark.parametrize(("kind", "words"), [("series", 40), ("service", 200), ("listener", 14)])
 def test_every_word_is_read_from_its_place_and_summed(memory, kind, words):
     for word in range(words):
         memory.add(kind, 0, 5, word, 1000 + word)
@@ -67,13 +76,13 @@ def test_gauges_may_be_negative_in_one_worker(memory):
 
 
 def test_worker_words(memory):
-    for word in range(26):
+    for word in range(38):
         memory.add("worker", 1, 0, word, 1 + word)
     stats = memory.workers()
-    assert flat(stats[1]) == [1, *range(1, 27)]
-    assert (stats[1].pid, stats[1].limiter_evictions, stats[1].live[0]) == (1, 9, 11)
-    assert flat(stats[0]) == [0] * 27
-    assert flat(stats[2]) == [2, *[0] * 26]
+    assert flat(stats[1]) == [1, *range(1, 39)]
+    assert (stats[1].pid, stats[1].limiter_evictions, stats[1].live[0]) == (1, 9, 23)
+    assert flat(stats[0]) == [0] * 39
+    assert flat(stats[2]) == [2, *[0] * 38]
     assert memory.limiter_evictions() == 9
 
 
@@ -167,20 +176,20 @@ def test_clearing_a_dead_worker_keeps_its_counters(memory):
         for id in (1, 900, shared.ENDPOINTS_MAX - 1):
             for word in range(7):
                 memory.add("endpoint", worker, id, word, 1)
-        for word in range(5):
+        for word in range(14):
             memory.add("listener", worker, 2, word, 1)
         for word in range(40):
             memory.add("series", worker, 6000, word, 1)
-        for word in range(26):
+        for word in range(38):
             memory.add("worker", worker, 0, word, 1)
     memory.clear_gauges(1)
     assert flat(memory.service(70)) == [2] * 199 + [1]
     for id in (1, 900, shared.ENDPOINTS_MAX - 1):
         assert flat(memory.endpoint(id)) == [2, 2, 2, 1, 1, 1, 1]
-    assert flat(memory.listener(2)) == [2, 2, 1, 2, 2]
+    assert flat(memory.listener(2)) == [2, 2, 1] + [2] * 11
     assert flat(memory.series(6000)) == [2] * 40
-    assert flat(memory.workers()[1]) == [1] + [0] * 4 + [1] * 5 + [0] * 17
-    assert flat(memory.workers()[0]) == [0] + [1] * 26
+    assert flat(memory.workers()[1]) == [1] + [0] * 4 + [1] * 17 + [0] * 17
+    assert flat(memory.workers()[0]) == [0] + [1] * 38
     with pytest.raises(IndexError, match="worker 3 of 3"):
         memory.clear_gauges(3)
 
@@ -207,8 +216,8 @@ def test_refuses_what_is_not_there(memory):
         memory.reset_id("worker", 1)
     with pytest.raises(IndexError):
         memory.reset_id("listener", shared.LISTENERS_MAX)
-    with pytest.raises(IndexError, match="5 words"):
-        memory.add("listener", 0, 1, 5, 1)
+    with pytest.raises(IndexError, match="14 words"):
+        memory.add("listener", 0, 1, 14, 1)
     with pytest.raises(IndexError, match="worker 3 of 3"):
         memory.add("listener", 3, 1, 0, 1)
     with pytest.raises(OSError):

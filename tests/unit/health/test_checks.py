@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from fastmesh.config import Config, HealthCheck, HttpCheck
+from fastmesh.config import Config, GrpcCheck, HealthCheck, HttpCheck
 from fastmesh.config.schema import Endpoint as WrittenEndpoint
 from fastmesh.config.schema import Service as WrittenService
 from fastmesh.health.checks import check_of, checked_services
@@ -21,6 +21,11 @@ def test_http() -> None:
 
 def test_tcp() -> None:
     assert check_of(HealthCheck(tcp=True)).kind is CheckKind.TCP
+
+
+def test_grpc() -> None:
+    check = check_of(HealthCheck(grpc=GrpcCheck(service="shop.Orders"), timeout=250))
+    assert (check.kind, check.grpc_service, check.timeout_ms) == (CheckKind.GRPC, "shop.Orders", 250)
 
 
 def test_defaults_are_those_of_the_language() -> None:
