@@ -66,6 +66,7 @@ from fastmesh._core.http2_streams cimport (
 )
 from fastmesh._core.live cimport (
     CONNECTION_OPEN,
+    CONNECTION_SECURING,
     EXCHANGE_RESPONSE_STARTED,
     EXCHANGE_TUNNEL,
     HTTP2_CLOSED,
@@ -74,6 +75,7 @@ from fastmesh._core.live cimport (
     PROOF_NONE,
     PROOF_SILENT,
     PROOF_UNPROCESSED,
+    PROTOCOL_HTTP1,
     PROTOCOL_HTTP2,
     SESSION_HAS_SETTINGS,
     SESSION_HEARD_GOAWAY,
@@ -95,8 +97,10 @@ from fastmesh._core.reason cimport (
     REASON_UPSTREAM_MALFORMED,
     REASON_UPSTREAM_REFUSED,
     REASON_UPSTREAM_RESET,
+    REASON_UPSTREAM_TLS,
     REASON_UPSTREAM_TRUNCATED,
 )
+from fastmesh._core.tls cimport tls_protocol
 from fastmesh._core.websocket cimport websocket_complete, websocket_hide_key
 
 cdef enum:
@@ -421,6 +425,11 @@ cdef void on_over(http2_t* http2, const char* detail) noexcept nogil:
 
 cdef void on_connected(connection_t* connection) noexcept nogil:
     connection.deadline_ms = 0
+    if connection.tls != NULL and tls_protocol(connection.tls) == PROTOCOL_HTTP1:
+        connection.endpoint.protocol = PROTOCOL_HTTP1   # it has changed its mind: AUTO tries again, with HTTP/1
+        pool_discard(connection)
+        fail_all(connection.http2, REASON_UPGRADE_REFUSED, b"the endpoint speaks HTTP/1 now")
+        return
     http2_send_preface(connection.http2, 0, HEAD_MAX_BYTES)
     connect_waiting(connection.http2)
 
@@ -446,6 +455,9 @@ cdef void on_broken(connection_t* connection, int error) noexcept nogil:
     cdef const char* detail = ENDED
     if error:
         detail = strerror(error)
+    if connection.state == CONNECTION_SECURING:
+        not_connected(connection, REASON_UPSTREAM_TLS, connection.tls.detail)
+        return
     if connection.state != CONNECTION_OPEN:
         not_connected(connection, REASON_CONNECT_FAILED, strerror(error))
         return

@@ -71,6 +71,7 @@ from fastmesh._core.http2_streams cimport (
     http2_stream_any,
     http2_stream_begin,
     http2_stream_change,
+    http2_stream_leave,
     http2_stream_new,
 )
 from fastmesh._core.live cimport (
@@ -82,6 +83,7 @@ from fastmesh._core.live cimport (
     EXCHANGE_TUNNEL,
     HTTP2_ATTACK_HEAD,
     HTTP2_ATTACK_STREAMS,
+    HTTP2_CLOSED,
     HTTP2_HALF_LOCAL,
     HTTP2_HALF_REMOTE,
     HTTP2_OPEN,
@@ -345,7 +347,9 @@ cdef void detach(exchange_t* exchange) noexcept nogil:
         return
     exchange.down_stream = NULL
     stream.exchange = NULL
-    if stream.state == HTTP2_HALF_LOCAL:
+    if stream.state == HTTP2_CLOSED:
+        http2_stream_leave(stream)
+    elif stream.state == HTTP2_HALF_LOCAL:
         http2_stream_reset(stream, HTTP2_NO_ERROR)      # an early answer: the rest of the request is of no use
     elif stream.flags & STREAM_ENDS_OUTPUT:
         http2_session_leave_output(stream)

@@ -405,7 +405,7 @@ cdef void handle_block(http2_t* http2, const char* block, size_t length) noexcep
             http2_fail(http2, HTTP2_PROTOCOL_ERROR, b"HEADERS on a stream that has not begun")
         elif not skip_block(http2, block, length) and http2.connection.is_downstream:
             on_late_headers(http2, stream_id)
-    elif stream.flags & STREAM_ENDS_INPUT or stream.state == HTTP2_HALF_REMOTE:
+    elif stream.flags & STREAM_ENDS_INPUT or stream.state >= HTTP2_HALF_REMOTE:
         if not skip_block(http2, block, length):
             http2_fail_stream(stream, HTTP2_STREAM_CLOSED, b"HEADERS behind END_STREAM")
     elif not http2.connection.is_downstream and not stream.flags & STREAM_HEAD_DONE:
@@ -547,7 +547,7 @@ cdef void on_rst_stream(http2_t* http2, uint32_t stream_id, uint32_t code) noexc
         return
     if stream == NULL:
         return
-    if not http2.connection.is_downstream and stream.flags & STREAM_ENDS_INPUT:
+    if not http2.connection.is_downstream and stream.flags & STREAM_ENDS_INPUT and not stream.flags & STREAM_IS_TUNNEL:
         # The response is whole; the endpoint only does not want the rest of the request (RFC 9113 8.1).
         http2_stop_waiting(stream)
         http2_chain_free(http2.connection.worker, &stream.output, &stream.output_last)
