@@ -1,4 +1,4 @@
-"""What the documentation says of the code in tables and diagrams is what stands in the code; its links lead somewhere."""
+"""What tables and diagrams of the documentation say of the code is what stands there; links lead somewhere."""
 
 from __future__ import annotations
 
