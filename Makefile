@@ -1,6 +1,6 @@
 # Everything that the project does, each from a fresh clone: set-up happens by itself and only when something changed.
 #
-#   make run     the mesh of config/ with three example services behind it, until Ctrl-C
+#   make run     the mesh of config/ with its example services behind it, until Ctrl-C
 #   make test    the whole test suite
 #   make help    the rest
 
