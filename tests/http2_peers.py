@@ -112,7 +112,8 @@ class Http2Client(Client):
         while at < len(body):
             room = min(self.h2.local_flow_control_window(stream_id), self.h2.max_outbound_frame_size, len(body) - at)
             if room <= 0:
-                self.take()
+                if not self.take():
+                    raise EOFError(f"the connection ended after {at} of {len(body)} bytes")
                 continue
             self.h2.send_data(stream_id, body[at : at + room])
             at += room

@@ -438,6 +438,8 @@ cdef void connection_wake(connection_t* connection) noexcept nogil:
 
 cdef void connection_set_deadline(connection_t* connection, uint64_t due_ms) noexcept nogil:
     """The wheel is only touched when the timer would fire too late; one that fires early looks at deadline_ms again."""
+    if connection.state == CONNECTION_CLOSED:
+        return                          # it is freed at the end of the round, and a timer would outlive it
     connection.deadline_ms = due_ms
     if due_ms and (connection.timer.node.next == NULL or connection.timer.node.due_ms > due_ms):
         wheel_set(&connection.worker.wheel, &connection.timer.node, due_ms)

@@ -95,7 +95,7 @@ cdef bint accept(http2_t* http2, const http2_frame_t* frame, uint32_t not_data) 
 
 cdef void accept_at(http2_stream_t* stream, const http2_frame_t* frame, uint32_t not_data) noexcept nogil:
     cdef http2_t* http2 = stream.session
-    if stream.flags & STREAM_ENDS_INPUT or stream.state == HTTP2_HALF_REMOTE:
+    if stream.flags & STREAM_ENDS_INPUT or stream.state >= HTTP2_HALF_REMOTE:
         http2_fail_stream(stream, HTTP2_STREAM_CLOSED, b"DATA behind END_STREAM")
         return
     if not http2.connection.is_downstream and not stream.flags & STREAM_HEAD_DONE:
@@ -229,7 +229,7 @@ cdef void deliver_waiting(http2_stream_t* stream) noexcept nogil:
         if stream.state == HTTP2_CLOSED:
             return
     credit_stream(stream)
-    if stream.input == NULL and stream.flags & STREAM_ENDS_INPUT and stream.state != HTTP2_HALF_REMOTE:
+    if stream.input == NULL and stream.flags & STREAM_ENDS_INPUT and stream.state < HTTP2_HALF_REMOTE:
         end_waiting(stream)
 
 

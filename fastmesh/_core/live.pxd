@@ -200,7 +200,7 @@ cdef enum:                          # http2_stream_state_t: RFC 9113 5.1, withou
     HTTP2_OPEN = 1
     HTTP2_HALF_LOCAL = 2            # we have sent END_STREAM
     HTTP2_HALF_REMOTE = 3           # the peer has
-    HTTP2_CLOSED = 4                # in no table any more; the memory lasts until the round ends
+    HTTP2_CLOSED = 4                # in the table only while it has an exchange; the memory lasts until the round ends
     HTTP2_STREAM_STATES = 5
 
 cdef enum http2_stream_flag_t:
