@@ -1,4 +1,4 @@
-"""WebSocket clients and servers for tests: the `websockets` library over HTTP/1.1, and its protocol on streams of HTTP/2.
+"""WebSocket clients and servers for tests: the `websockets` library over HTTP/1.1, and its frames on streams of HTTP/2.
 
 All servers echo, and do as a few texts say: `close` (with 4001), `abort`.
 """
