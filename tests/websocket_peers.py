@@ -9,10 +9,11 @@ import socket
 import ssl
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import h2.events
+import h2.exceptions
 from websockets.exceptions import ConnectionClosed
 from websockets.frames import Opcode
 from websockets.protocol import Protocol, Side, State
@@ -217,9 +218,6 @@ class _EchoStreams:
                 self._answer(stream_id, talk)
         elif isinstance(event, h2.events.StreamEnded | h2.events.StreamReset):
             self._forget(stream_id)
-            if isinstance(event, h2.events.StreamEnded):
-                self._unsent.pop(stream_id, None)
-                self._peer.h2.end_stream(stream_id)
         self._pump()
         return True
 
@@ -228,8 +226,8 @@ class _EchoStreams:
             if message == "close":
                 talk.protocol.send_close(CLOSE_CODE, CLOSE_REASON)
             elif message == "abort":
-                self._forget(stream_id)
                 self._peer.h2.reset_stream(stream_id, CANCEL)
+                self._forget(stream_id)
                 return
             else:
                 talk.say(message)
@@ -237,19 +235,25 @@ class _EchoStreams:
         self._unsent[stream_id] = self._unsent.get(stream_id, b"") + talk.output()
 
     def _pump(self) -> None:
-        for stream_id, data in self._unsent.items():
-            while data and stream_id in self._talks:
+        for stream_id, talk in list(self._talks.items()):
+            data = self._unsent.get(stream_id, b"")
+            while data:
                 room = min(self._peer.h2.local_flow_control_window(stream_id), self._peer.h2.max_outbound_frame_size)
                 if room <= 0:
                     break
                 self._peer.h2.send_data(stream_id, data[:room])
                 data = data[room:]
             self._unsent[stream_id] = data
+            if not data and talk.protocol.close_rcvd and talk.protocol.close_sent:
+                self._forget(stream_id)  # a server is the first to end the connection below (RFC 6455 7.1.1)
 
     def _forget(self, stream_id: int) -> None:
+        self._unsent.pop(stream_id, None)
         if talk := self._talks.pop(stream_id, None):
             close = talk.protocol.close_rcvd
             self._server.close_codes.append(close.code if close else 1006)
+            with suppress(h2.exceptions.StreamClosedError):
+                self._peer.h2.end_stream(stream_id)
 
     def end(self) -> None:
         for stream_id in list(self._talks):

@@ -24,7 +24,9 @@ from fastmesh._core.headers cimport (
     METHOD_HEAD,
     head_t,
 )
+from fastmesh._core.http2_blocks cimport http2_scratch
 from fastmesh._core.http2_bodies cimport http2_remote_end
+from fastmesh._core.http2_deadlines cimport http2_arm, http2_on_deadline
 from fastmesh._core.http2_errors cimport http2_fail_stream, http2_is_lost
 from fastmesh._core.http2_frames cimport HTTP2_CANCEL, HTTP2_NO_ERROR, HTTP2_PROTOCOL_ERROR, HTTP2_REFUSED_STREAM
 from fastmesh._core.http2_guard cimport http2_guard_completed
@@ -47,12 +49,9 @@ from fastmesh._core.http2_output cimport (
     http2_stream_reset,
 )
 from fastmesh._core.http2_session cimport (
-    http2_session_arm,
     http2_session_new,
-    http2_session_on_deadline,
     http2_session_on_input,
     http2_session_resume,
-    http2_session_scratch,
 )
 from fastmesh._core.http2_streams cimport (
     STREAM_REMOTE_ENDS,
@@ -66,6 +65,7 @@ from fastmesh._core.http2_streams cimport (
 )
 from fastmesh._core.live cimport (
     CONNECTION_OPEN,
+    CONNECTION_SECURING,
     EXCHANGE_RESPONSE_STARTED,
     EXCHANGE_TUNNEL,
     HTTP2_CLOSED,
@@ -74,6 +74,7 @@ from fastmesh._core.live cimport (
     PROOF_NONE,
     PROOF_SILENT,
     PROOF_UNPROCESSED,
+    PROTOCOL_HTTP1,
     PROTOCOL_HTTP2,
     SESSION_HAS_SETTINGS,
     SESSION_HEARD_GOAWAY,
@@ -95,8 +96,10 @@ from fastmesh._core.reason cimport (
     REASON_UPSTREAM_MALFORMED,
     REASON_UPSTREAM_REFUSED,
     REASON_UPSTREAM_RESET,
+    REASON_UPSTREAM_TLS,
     REASON_UPSTREAM_TRUNCATED,
 )
+from fastmesh._core.tls cimport tls_protocol
 from fastmesh._core.websocket cimport websocket_complete, websocket_hide_key
 
 cdef enum:
@@ -253,7 +256,7 @@ cdef void on_head(
     cdef const char* detail = b""
     cdef head_t head
     cdef int result
-    http2_session_scratch(http2, &head, &limits)
+    http2_scratch(http2, &head, &limits)
     result = http2_read_response(&http2.decoder, block, length, is_end, &limits, &head, &detail)
     if http2_is_lost(http2, result):
         return
@@ -387,7 +390,7 @@ cdef void on_quiet(http2_t* http2) noexcept nogil:
         say_goodbye(http2)
         return
     http2.quiet_due_ms = http2.connection.worker.now_ms + http2.rest_ms if http2.rest_ms else 0
-    http2_session_arm(http2)
+    http2_arm(http2)
 
 
 cdef void fail_all(http2_t* http2, uint8_t reason, const char* detail) noexcept nogil:
@@ -421,6 +424,11 @@ cdef void on_over(http2_t* http2, const char* detail) noexcept nogil:
 
 cdef void on_connected(connection_t* connection) noexcept nogil:
     connection.deadline_ms = 0
+    if connection.tls != NULL and tls_protocol(connection.tls) == PROTOCOL_HTTP1:
+        connection.endpoint.protocol = PROTOCOL_HTTP1   # it has changed its mind: AUTO tries again, with HTTP/1
+        pool_discard(connection)
+        fail_all(connection.http2, REASON_UPGRADE_REFUSED, b"the endpoint speaks HTTP/1 now")
+        return
     http2_send_preface(connection.http2, 0, HEAD_MAX_BYTES)
     connect_waiting(connection.http2)
 
@@ -446,6 +454,9 @@ cdef void on_broken(connection_t* connection, int error) noexcept nogil:
     cdef const char* detail = ENDED
     if error:
         detail = strerror(error)
+    if connection.state == CONNECTION_SECURING:
+        not_connected(connection, REASON_UPSTREAM_TLS, connection.tls.detail)
+        return
     if connection.state != CONNECTION_OPEN:
         not_connected(connection, REASON_CONNECT_FAILED, strerror(error))
         return
@@ -458,13 +469,13 @@ cdef void on_deadline(connection_t* connection) noexcept nogil:
     if connection.state != CONNECTION_OPEN:
         not_connected(connection, REASON_CONNECT_TIMEOUT, b"")
         return
-    http2_session_on_deadline(http2)
+    http2_on_deadline(http2)
     if connection.state != CONNECTION_OPEN:
         return
     if http2.quiet_due_ms and http2.quiet_due_ms <= connection.worker.now_ms:
         say_goodbye(http2)              # rested too long
     else:
-        http2_session_arm(http2)
+        http2_arm(http2)
 
 
 CLIENT_ROLE.on_head = on_head

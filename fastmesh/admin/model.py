@@ -145,6 +145,17 @@ class Name(Struct, frozen=True):
     error: Annotated[str, Meta(description="of the last look-up; empty: it succeeded")]
 
 
+class Source(Struct, frozen=True):
+    """Where a service finds endpoints while the mesh runs."""
+
+    service: str
+    kind: Literal["srv", "files", "registry"]
+    place: Annotated[str, Meta(description="the name or the path, as it is written")]
+    endpoints: Annotated[int, Meta(description="in force, those of a name counted once")]
+    age_s: Annotated[float, Meta(description="for how long it has said nothing good, so that the last endpoints stay")]
+    errors: Annotated[list[str], Meta(description="why not; empty: what it says now is in force")]
+
+
 class ServiceSummary(Struct, frozen=True):
     """A service in short."""
 
@@ -246,6 +257,7 @@ class Status(Struct, frozen=True):
     services: list[ServiceSummary]
     routes_total: int
     names: list[Name]
+    sources: list[Source]
     certificates: list[Certificate]
     workers: list[Worker]
     problems: Problems

@@ -12,7 +12,7 @@ import click
 from fastmesh.cli import admin_client
 
 if TYPE_CHECKING:
-    from fastmesh.config import LoadResult
+    from fastmesh.config import Config, LoadResult
     from fastmesh.config.explanation import Explainer
     from fastmesh.config.explanation_endpoints import Live
 
@@ -167,10 +167,11 @@ def _ask(result: LoadResult, admin: str | None) -> tuple[Live, str]:
     other = (
         "" if version == result.digest else f", which serves another version ({version[:12]} of {status['directory']})"
     )
-    return _live(status, services), f"as told by {address}{other}"
+    return _live(result.config, status, services), f"as told by {address}{other}"
 
 
-def _live(status: dict[str, Any], services: list[dict[str, Any]]) -> Live:
+def _live(config: Config, status: dict[str, Any], services: list[dict[str, Any]]) -> Live:
+    from fastmesh.config import Endpoint
     from fastmesh.config.explanation_endpoints import Health, Live
 
     health = {
@@ -178,4 +179,12 @@ def _live(status: dict[str, Any], services: list[dict[str, Any]]) -> Live:
         for service in services
         for each in service["endpoints"]
     }
-    return Live(health, {each["name"]: tuple(each["addresses"]) for each in status["names"]})
+    # Written endpoints are among these, and stand first in the configuration, so that they count once.
+    found = {
+        service["name"]: tuple(
+            Endpoint(each["address"], each["labels"], each["weight"]) for each in service["endpoints"]
+        )
+        for service in services
+        if config.services[service["name"]].discover
+    }
+    return Live(health, {each["name"]: tuple(each["addresses"]) for each in status["names"]}, found)

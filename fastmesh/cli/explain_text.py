@@ -103,7 +103,7 @@ def _arm(view: DestinationView) -> list[RenderableType]:
             Text(labels or "-"),
             Text(each.health),
             chosen,
-            Text(each.source, "dim"),
+            Text(("discovered, " if each.discovered else "") + each.source, "dim"),
         )
     note = [Text(f"    {view.note}", "yellow")] if view.note else []
     return [head, *note, Padding(table, (0, 0, 0, 3), expand=False)]

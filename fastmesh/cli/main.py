@@ -11,6 +11,7 @@ from fastmesh import __version__
 
 COMMANDS = {
     "run": "Run the mesh of a directory.",
+    "sidecar": "Run an application, registered, with a proxy beside it.",
     "check": "Check a directory and say what is wrong.",
     "explain": "Tell what becomes of one request, and why.",
     "diff": "Tell what changes between two directories.",

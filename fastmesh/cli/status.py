@@ -119,6 +119,8 @@ def _render(before: Status, now: Status) -> Group:
     tables = [_listeners(now), _services(before, now), _workers(now)]
     if now["names"]:
         tables.append(_names(now))
+    if now["sources"]:
+        tables.append(_sources(now))
     if now["certificates"]:
         tables.append(_certificates(now))
     return Group(_headline(now), *(part for table in tables for part in ("", table)), *_problems(now))
@@ -204,6 +206,18 @@ def _names(now: Status) -> Table:
     for each in now["names"][:ROWS_MAX]:
         age = "never resolved" if each["age_s"] is None else _span(each["age_s"])
         table.add_row(_text(each["name"]), " ".join(each["addresses"]) or "-", age, _text(each["error"]))
+    return table
+
+
+def _sources(now: Status) -> Table:
+    table = _table("Discovery", "service", "source", "#endpoints", "#age", "error")
+    table.columns[-1].no_wrap = False
+    for each in now["sources"][:ROWS_MAX]:
+        errors = each["errors"]
+        age = _span(each["age_s"]) if errors else "-"
+        error = _place(now, "".join(errors[:1])).append(f" (and {len(errors) - 1} more)" if len(errors) > 1 else "")
+        where = _text(f"{each['kind']} {each['place']}")
+        table.add_row(_text(each["service"]), where, str(each["endpoints"]), age, error)
     return table
 
 

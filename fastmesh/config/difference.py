@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from fastmesh.config.decode import StructReader
 from fastmesh.config.difference_fields import field_changes, flow
-from fastmesh.config.difference_words import match_phrase, split_phrase
+from fastmesh.config.difference_words import match_phrase, source_phrase, split_phrase
 from fastmesh.config.phrases import arm_phrase, either
 from fastmesh.config.schema import NAMED_KINDS, Config, Listener, Route, Service
 from fastmesh.config.translate import path_of, sorted_labels, written_out
@@ -107,11 +107,16 @@ def _summary(thing: Listener | Service | Route) -> str:
     if isinstance(thing, Route):
         where = f" on {either(thing.listeners)}" if thing.listeners else ""
         return f"{match_phrase(thing.match)}{where}, to {split_phrase(thing.to)}"
-    shown = ", ".join(
-        arm_phrase(each.address, sorted_labels(each.labels)) for each in thing.endpoints[:ENDPOINTS_SHOWN]
-    )
-    more = len(thing.endpoints) - ENDPOINTS_SHOWN
-    return (f"{shown} and {more} more" if more > 0 else shown) + (", by TLS" if thing.tls is not None else "")
+    return _places(thing) + (", by TLS" if thing.tls is not None else "")
+
+
+def _places(service: Service) -> str:
+    """Where a service is, or where it looks."""
+    endpoints = service.endpoints[:ENDPOINTS_SHOWN]
+    shown = ", ".join(arm_phrase(each.address, sorted_labels(each.labels)) for each in endpoints)
+    more = len(service.endpoints) - len(endpoints)
+    written = [f"{shown} and {more} more" if more else shown] if shown else []
+    return ", ".join([*written, *(f"what {source_phrase(source)} finds" for source in service.discover)])
 
 
 # Among routes that are equally specific, the one first written wins.

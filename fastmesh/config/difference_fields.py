@@ -8,7 +8,7 @@ from msgspec import NODEFAULT, structs
 
 from fastmesh.config import difference_words as words
 from fastmesh.config.decode import DictReader, EitherReader, ListReader, ScalarReader, StructReader
-from fastmesh.config.schema import Destination, Endpoint, Listener, Match, RateLimit, Route
+from fastmesh.config.schema import Destination, Discover, Endpoint, Listener, Match, RateLimit, Route
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -32,6 +32,7 @@ _BY_TYPE: dict[type, Tell] = {RateLimit: words.limit_changes}
 _BY_ITEM: dict[type, Tell] = {
     Destination: words.split_changes,
     Endpoint: words.endpoint_changes,
+    Discover: words.source_changes,
 }
 
 

@@ -1,4 +1,4 @@
-"""Differences that have words of their own: splits, endpoints, matches, limits, addresses."""
+"""Differences that have words of their own: splits, endpoints and their sources, matches, limits, addresses."""
 
 from __future__ import annotations
 
@@ -20,7 +20,16 @@ from fastmesh.config.translate import key_of, path_of, sorted_labels, value_test
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from fastmesh.config.schema import ClientMatch, Destination, Endpoint, Match, PathTest, RateLimit, ValueTest
+    from fastmesh.config.schema import (
+        ClientMatch,
+        Destination,
+        Discover,
+        Endpoint,
+        Match,
+        PathTest,
+        RateLimit,
+        ValueTest,
+    )
     from fastmesh.config.translate import Labels
 
 FieldChange = tuple[str, str]
@@ -88,6 +97,38 @@ def endpoint_changes(old: list[Endpoint], new: list[Endpoint], field: str) -> It
 def _attributes(endpoint: Endpoint) -> str:
     labels = labels_phrase(sorted_labels(endpoint.labels))
     parts = [*([labels] if labels else []), *([f"weight {endpoint.weight}"] if endpoint.weight != 1 else [])]
+    return f" ({'; '.join(parts)})" if parts else ""
+
+
+def source_phrase(source: Discover) -> str:
+    """ "srv _http._tcp.hello.example.org", "registry registry"."""
+    return f"{source.kind} {source.place}"
+
+
+def source_changes(old: list[Discover], new: list[Discover], field: str) -> Iterator[FieldChange]:
+    """Sources of endpoints are the same when they look at the same place."""
+    before, after = ({source_phrase(source): source for source in sources} for sources in (old, new))
+    for phrase, source in after.items():
+        was = before.get(phrase)
+        if was is None:
+            yield field, f"source {phrase} added{_source_attributes(source)}"
+            continue
+        if was.labels != source.labels:
+            labels = [labels_phrase(sorted_labels(each.labels)) or "no labels" for each in (source, was)]
+            yield field, f"source {phrase} puts {labels[0]} on endpoints instead of {labels[1]}"
+        if was.allow_empty != source.allow_empty:
+            kept = "is believed when it says that there is none" if source.allow_empty else "keeps the last endpoints"
+            yield field, f"source {phrase} {kept}"
+    for phrase, source in before.items():
+        if phrase not in after:
+            yield field, f"source {phrase} removed{_source_attributes(source)}"
+    if [*before] != [*after] and {*before} == {*after}:
+        yield field, f"sources that find the same address count in the order {', '.join(after)}"
+
+
+def _source_attributes(source: Discover) -> str:
+    labels = labels_phrase(sorted_labels(source.labels))
+    parts = [*([labels] if labels else []), *(["allow_empty"] if source.allow_empty else [])]
     return f" ({'; '.join(parts)})" if parts else ""
 
 

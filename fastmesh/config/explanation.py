@@ -19,7 +19,7 @@ from fastmesh._core.router import Router
 from fastmesh.config.compile import compile_snapshot
 from fastmesh.config.explanation_endpoints import EndpointView, Live, endpoint_views
 from fastmesh.config.matching import Considered, Finding, Request, considered, why_before
-from fastmesh.config.phrases import arm_phrase, limit_phrase, share_phrase
+from fastmesh.config.phrases import limit_phrase, share_phrase
 from fastmesh.config.quantities import write_duration, write_size
 from fastmesh.snapshot import KeySource, Protocol
 
@@ -61,7 +61,7 @@ class DestinationView(Struct, frozen=True):
     source: str
     balance: str
     timeouts: str
-    note: str  # whether too few are healthy
+    note: str  # whether too few are healthy, or known
     endpoints: tuple[EndpointView, ...]
 
 
@@ -99,7 +99,12 @@ class Explainer:
         self._config = result.config
         self._live = live
         self.snapshot: Snapshot = compile_snapshot(
-            result.config, result.digest, Numbers(), live.addresses, certificates=result.certificates
+            result.config,
+            result.digest,
+            Numbers(),
+            live.addresses,
+            certificates=result.certificates,
+            found=live.found,
         )
         self._router = Router(len(self.snapshot.listeners))
         self._router.add(self.snapshot.routes, 0)
@@ -199,7 +204,7 @@ class Explainer:
             timeouts=", ".join(
                 f"{name} {write_duration(value) if value else 'none'}" for name, value in timeouts.items()
             ),
-            note=note if endpoints else f"no endpoint of {arm_phrase(service.name, labels)} is known",
+            note=note,
             endpoints=endpoints,
         )
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from msgspec import Struct, field
 
 from fastmesh.config.addresses import join_address
+from fastmesh.config.phrases import arm_phrase
 from fastmesh.config.translate import place
 
 if TYPE_CHECKING:
@@ -31,13 +32,15 @@ class Live(Struct, frozen=True):
 
     health: dict[tuple[str, str], Health] = field(default_factory=dict)  # by service and address
     addresses: dict[str, tuple[str, ...]] = field(default_factory=dict)  # of names
+    found: dict[str, tuple[schema.Endpoint, ...]] = field(default_factory=dict)  # by the sources of services
 
 
 class EndpointView(Struct, frozen=True):
     """One endpoint of the service, of this subset or not."""
 
     address: str
-    source: str
+    source: str  # file:line
+    discovered: bool  # then `source` is where the service stands
     weight: int
     labels: dict[str, str]
     health: str  # "healthy", "unhealthy: connection refused", "not checked", "unknown"
@@ -45,29 +48,37 @@ class EndpointView(Struct, frozen=True):
     why: str  # it may not
 
 
+class _Candidate(NamedTuple):
+    """An address of an endpoint."""
+
+    endpoint: schema.Endpoint
+    address: str  # empty: of a name without addresses
+    source: str
+    is_discovered: bool
+
+
 def endpoint_views(
     item: Item, written: schema.Service, service: compiled.Service, labels: Labels, live: Live
 ) -> tuple[tuple[EndpointView, ...], str]:
-    """All endpoints of a service as a subset of it sees them, and a note if it panics."""
-    found = list(_addresses(written, live))
-    health = {address: live.health.get((service.name, address)) for _, address in found}
+    """All endpoints of a service as a subset of it sees them, and a note if too few are healthy, or known."""
+    candidates = list(_candidates(item, service.name, written, live))
+    health = {each.address: live.health.get((service.name, each.address)) for each in candidates}
     wanted = set(labels)
     members = [
-        address
-        for index, address in found
-        if address and written.endpoints[index].weight and wanted <= set(written.endpoints[index].labels.items())
+        each.address
+        for each in candidates
+        if each.address and each.endpoint.weight and wanted <= set(each.endpoint.labels.items())
     ]
     well = sum(known is None or known.is_healthy for known in map(health.get, members))
     panics = well * 100 < service.panic_percent * len(members)  # as in _core.balancer
     views = []
-    for index, address in found:
-        endpoint = written.endpoints[index]
-        source = item.at(("services", service.name, "endpoints", index, "address"))
+    for endpoint, address, source, is_discovered in candidates:
         why = _why_out(endpoint, address, labels, None if panics else health[address])
         views.append(
             EndpointView(
                 address or endpoint.address,
-                f"{source.file}:{source.line}",
+                source,
+                is_discovered,
                 endpoint.weight,
                 endpoint.labels,
                 _health_phrase(health[address]),
@@ -75,20 +86,29 @@ def endpoint_views(
                 why,
             )  # fmt: skip
         )
-    note = f"only {well} of {len(members)} are healthy, less than {service.panic_percent}%: all are used"
-    return tuple(views), note if panics else ""
+    notes = []
+    if not views:
+        notes.append(f"no endpoint of {arm_phrase(service.name, labels)} is known")
+    elif panics:
+        notes.append(f"only {well} of {len(members)} are healthy, less than {service.panic_percent}%: all are used")
+    if written.discover and service.name not in live.found:
+        notes.append("a running mesh knows what its sources find, and was not asked")
+    return tuple(views), "; ".join(notes)
 
 
-def _addresses(written: schema.Service, live: Live) -> Iterator[tuple[int, str]]:
-    """Each address once, as in the snapshot, with the index of its endpoint; empty: of a name without addresses."""
+def _candidates(item: Item, service: str, written: schema.Service, live: Live) -> Iterator[_Candidate]:
+    """Each address once, as in the snapshot."""
     seen: set[str] = set()
-    for index, endpoint in enumerate(written.endpoints):
+    found = live.found.get(service, ())
+    for index, endpoint in enumerate((*written.endpoints, *found)):
+        is_discovered = index >= len(written.endpoints)
+        source = item.source() if is_discovered else item.at(("services", service, "endpoints", index, "address"))
         host, port, is_literal = place(endpoint.address)
         hosts = (host,) if is_literal else live.addresses.get(host, ())
         for address in [join_address(host, port) for host in hosts] or [""]:
             if not address or address not in seen:
                 seen.add(address)
-                yield index, address
+                yield _Candidate(endpoint, address, f"{source.file}:{source.line}", is_discovered)
 
 
 def _why_out(endpoint: schema.Endpoint, address: str, labels: Labels, health: Health | None) -> str:

@@ -160,6 +160,19 @@ SPLIT = "[{service: hello, subset: {version: v1}, weight: 90}, {service: hello, 
             ],
         ),
         ("127.0.0.1:9900", "127.0.0.1:9901", ["admin: address is 127.0.0.1:9901 instead of 127.0.0.1:9900"]),
+        (
+            "{endpoints: [127.0.0.1:9003]}",
+            "{endpoints: [127.0.0.1:9003], discover: [{srv: _http._tcp.a.org, labels: {zone: a}}, registry]}",
+            [
+                "service other: source srv _http._tcp.a.org added (zone=a)",
+                "service other: source registry registry added",
+            ],
+        ),
+        (
+            "  other:",
+            "  found: {endpoints: [10.0.0.1:80], discover: {files: a/*.json, allow_empty: true}}\n  other:",
+            ["service found: added: 10.0.0.1:80, what files a/*.json finds"],
+        ),
         ("admin:", "access_log: {format: json, sample: 1%}\nadmin:", ["access_log: added: {sample: 1%}"]),
         ("admin:", "drain: {timeout: 5s}\nadmin:", ["drain: timeout is 5s instead of 30s"]),
         ("admin:", "dns: {servers: [1.1.1.1]}\nadmin:", ["dns: servers is [1.1.1.1] instead of the default"]),
@@ -167,6 +180,24 @@ SPLIT = "[{service: hello, subset: {version: v1}, weight: 90}, {service: hello, 
 )
 def test_in_words(said: Any, old: str, new: str, words: list[str]) -> None:
     assert said(old, new) == words
+
+
+def test_sources_of_endpoints(tmp_path: Path) -> None:
+    def found(*sources: str) -> Config:
+        return parsed(OLD.replace("{endpoints: [127.0.0.1:9003]}", f"{{discover: [{', '.join(sources)}]}}"), tmp_path)
+
+    old = found("{files: a/*.json, labels: {zone: a}}", "registry")
+    new = found("{files: a/*.json}", "{registry: registry, allow_empty: true}")
+    assert [str(change) for change in changes(old, new)] == [
+        "service other: source files a/*.json puts no labels on endpoints instead of zone=a",
+        "service other: source registry registry is believed when it says that there is none",
+    ]
+    assert [str(change) for change in changes(new, found("{files: a/*.json}"))] == [
+        "service other: source registry registry removed (allow_empty)"
+    ]
+    assert [str(change) for change in changes(found("a", "b"), found("b", "a"))] == [
+        "service other: sources that find the same address count in the order registry b, registry a"
+    ]
 
 
 @pytest.mark.parametrize(
@@ -290,7 +321,8 @@ def filled(reader: Reader, value: Any) -> Any:
 
 @pytest.mark.parametrize("with_all", [False, True])
 def test_no_field_changes_unsaid(tmp_path: Path, with_all: bool) -> None:
-    config = parsed(OLD.replace("{service: hello, subset: {version: v1}}", SPLIT), tmp_path)
+    text = OLD.replace("{service: hello, subset: {version: v1}}", SPLIT)
+    config = parsed(text.replace("[127.0.0.1:9003]", "[127.0.0.1:9003], discover: {srv: _http._tcp.a.org}"), tmp_path)
     config = filled(StructReader(Config), config) if with_all else config
     tried = 0
     for path, changed in edited(StructReader(Config), config):

@@ -81,6 +81,21 @@ def test_health_of_a_running_mesh(directory: str, admin: str) -> None:
     assert f"health as told by {admin}, which serves another version (5f0c2a9be1d3 of config)" in result.output
 
 
+def test_what_sources_find_is_told_by_a_running_mesh(directory: str, admin: str) -> None:
+    mesh = Path(directory, "mesh.yaml")
+    mesh.write_text(
+        mesh.read_text().replace("127.0.0.1:9001, 127.0.0.1:9002]", "127.0.0.1:9001]\n    discover: registry")
+    )
+    unasked = explain(directory, "GET", "http://a:8080/shop").output
+    assert "a running mesh knows what its sources find, and was not asked" in unasked
+    assert "discovered" not in unasked
+    result = explain(directory, "GET", "http://a:8080/shop", "--admin", admin)
+    lines = {line.split()[0]: line for line in result.output.splitlines() if " 127.0.0.1:900" in line}
+    assert "discovered, " not in lines["127.0.0.1:9001"]
+    assert "discovered, " in lines["127.0.0.1:9002"]
+    assert "unhealthy: status 503" in lines["127.0.0.1:9002"]
+
+
 def test_many_rules_are_cut_and_all_are_shown_when_asked(directory: str) -> None:
     routes = "".join(f"  r{n}: {{match: {{path: {{exact: /r{n}}}}}, to: shop}}\n" for n in range(200))
     Path(directory, "more.yaml").write_text("routes:\n" + routes)

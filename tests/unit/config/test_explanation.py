@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from fastmesh.config import LoadCache, load
+from fastmesh.config import Endpoint, LoadCache, load
 from fastmesh.config.explanation import Explainer, Explanation, listeners_of
 from fastmesh.config.explanation_endpoints import Health, Live
 from tests import pems
@@ -40,8 +40,8 @@ routes:
 """
 
 
-def explain(directory: Path, head: str, listener: int = 0, live: Live | None = None) -> Explanation:
-    (directory / "mesh.yaml").write_text(TEXT)
+def explain(directory: Path, head: str, listener: int = 0, live: Live | None = None, text: str = TEXT) -> Explanation:
+    (directory / "mesh.yaml").write_text(text)
     result = load(directory, LoadCache())
     assert result.config is not None, result.problems
     explainer = Explainer(result, live or Live())
@@ -113,6 +113,30 @@ def test_panic_uses_the_unhealthy(tmp_path: Path) -> None:
     assert v1.note == "only 0 of 1 are healthy, less than 50%: all are used"
     assert [(each.address, each.available) for each in v1.endpoints][0] == ("127.0.0.1:9001", True)
     assert v2.endpoints[3].why == "its name has no address that is known here"
+
+
+def test_endpoints_that_sources_find(tmp_path: Path) -> None:
+    text = TEXT.replace("  hello:\n", "  hello:\n    discover: registry\n")
+    found = (Endpoint("127.0.0.1:9001"), Endpoint("10.0.0.9:80", {"version": "v1"}, 3))
+    health = {("hello", "10.0.0.9:80"): Health(True, True)}
+    v1, _ = explain(
+        tmp_path, "GET / HTTP/1.1\nHost: b.org", live=Live(health, {}, {"hello": found}), text=text
+    ).destinations
+    assert [each.address for each in v1.endpoints if each.available] == ["127.0.0.1:9001", "10.0.0.9:80"]
+    assert [(each.discovered, each.weight) for each in v1.endpoints if each.available] == [(False, 1), (True, 3)]
+    assert v1.endpoints[-1].source.rsplit("/", 1)[1] == "mesh.yaml:10"  # where the service stands
+    assert v1.note == ""
+
+
+def test_sources_that_only_a_mesh_knows(tmp_path: Path) -> None:
+    start, end = TEXT.index("    endpoints:"), TEXT.index("    rate_limit: {rate: 10/s")
+    text = TEXT[:start] + "    discover: {files: a.json}\n" + TEXT[end:]
+    v1, v2 = explain(tmp_path, "GET / HTTP/1.1\nHost: b.org", text=text).destinations
+    assert v1.endpoints == v2.endpoints == ()
+    unasked = "a running mesh knows what its sources find, and was not asked"
+    assert v1.note == f"no endpoint of hello (version=v1) is known; {unasked}"
+    (v1, _) = explain(tmp_path, "GET / HTTP/1.1\nHost: b.org", live=Live(found={"hello": ()}), text=text).destinations
+    assert v1.note == "no endpoint of hello (version=v1) is known"
 
 
 @pytest.mark.parametrize(

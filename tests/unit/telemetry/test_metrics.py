@@ -8,7 +8,13 @@ from fastmesh._core.histogram import BUCKETS, index
 from fastmesh._core.http2_guard import ATTACKS
 from fastmesh._core.reason import NAMES
 from fastmesh._core.shared import SharedMemory
-from fastmesh.telemetry.figures import CertificateExpiry, ControlFigures, EndpointHealth, ServiceHealth
+from fastmesh.telemetry.figures import (
+    CertificateExpiry,
+    ControlFigures,
+    DiscoveryFigures,
+    EndpointHealth,
+    ServiceHealth,
+)
 from fastmesh.telemetry.ids import IdRegistry, Kind
 from fastmesh.telemetry.metrics import Format, render
 
@@ -26,6 +32,7 @@ FIGURES = ControlFigures(
     live_kinds=("connection", "exchange"),
     services=[ServiceHealth("hello", 1, 3, True)],
     endpoints=[EndpointHealth("hello", "127.0.0.1:9001", False)],
+    discovery=[DiscoveryFigures("hello", 12.3456, 2)],
     certificates=[CertificateExpiry("certs/web.crt", 1_800_000_000), CertificateExpiry(AWKWARD, 1)],
     log_lines_written=11,
     log_lines_dropped=12,
@@ -74,6 +81,8 @@ def test_control_figures(scrape):
     assert seen.value("fastmesh_last_reload_timestamp_seconds") == 2000
     assert seen.value("fastmesh_last_applied_timestamp_seconds") == 0
     assert seen.value("fastmesh_config_errors") == 2
+    assert seen.value("fastmesh_discovery_age_seconds", service="hello") == 12.346
+    assert seen.value("fastmesh_discovery_errors", service="hello") == 2
     assert seen.value("fastmesh_worker_restarts_total") == 4
     assert seen.value("fastmesh_access_log_written_total") == 11
     assert seen.value("fastmesh_access_log_discarded_total") == 12
