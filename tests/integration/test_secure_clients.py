@@ -65,7 +65,15 @@ class Site:
         return done.stdout
 
     def curl(self, *arguments: str, stdin: bytes = b"") -> bytes:
-        common = ["--silent", "--show-error", "--fail", "--max-time", str(DEADLINE_S), "--cacert", str(self.authority.ca)]
+        common = [
+            "--silent",
+            "--show-error",
+            "--fail",
+            "--max-time",
+            str(DEADLINE_S),
+            "--cacert",
+            str(self.authority.ca),
+        ]
         for name in (NAME, SECURED):
             common += ["--resolve", f"{name}:{self.mesh.port}:127.0.0.1"]
         return self.run("curl", *common, *arguments, stdin=stdin)
