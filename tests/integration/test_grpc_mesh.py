@@ -185,7 +185,7 @@ def test_routes_go_by_service_and_method(mesh, authority, start_server) -> None:
 @pytest.mark.parametrize("mode", [PLAIN, MUTUAL], ids=lambda mode: mode.name)
 def test_an_endpoint_that_says_it_does_not_serve_is_left_alone(mesh, authority, start_server, mode: Mode) -> None:
     servers = start_server(mode), start_server(mode)
-    check = "health_check: {grpc: {service: test.Echo}, interval: 50ms, fall: 1, rise: 1}\n"
+    check = "health_check: {grpc: {service: test.Echo}, interval: 50ms, timeout: 5s, fall: 1, rise: 1}\n"
     serve(mesh, authority, mode, *servers, hello=check)
     mesh.start()
     with stub_of(mesh, authority, mode) as stub:
