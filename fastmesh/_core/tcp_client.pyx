@@ -144,7 +144,8 @@ cdef void on_connected(connection_t* connection) noexcept nogil:
 
 
 cdef void on_drained(connection_t* connection) noexcept nogil:
-    exchange_upstream_drained(connection.exchange)
+    if connection.exchange != NULL:     # else `cancel` is what flushes
+        exchange_upstream_drained(connection.exchange)
 
 
 cdef void count_failure(connection_t* connection) noexcept nogil:
