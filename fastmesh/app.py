@@ -6,28 +6,31 @@ import asyncio
 import logging
 import sys
 import time
-from collections.abc import Coroutine, Iterable, Iterator
+from collections.abc import Coroutine, Iterable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 
 from fastmesh import __version__, wire
 from fastmesh._core.engine import LIVE_KINDS
 from fastmesh._core.shared import SharedMemory
 from fastmesh.admin import AdminServer, Api
-from fastmesh.config import Certificates, CompileCache, Config, Listener, LoadResult, compile_snapshot, names_to_resolve
+from fastmesh.config import Certificates, CompileCache, Config, Listener, LoadResult, compile_snapshot
 from fastmesh.config.addresses import split_address
 from fastmesh.control.expiry import warn_daily
 from fastmesh.control.history import Attempt, Outcome
+from fastmesh.control.notify import notify
 from fastmesh.control.publish import Publisher
 from fastmesh.control.reload import Reloader
 from fastmesh.control.sockets import BindError, ListeningSockets, address_text, bind_failure
 from fastmesh.control.state import State
+from fastmesh.control.watch import changes
 from fastmesh.control.workers import Workers
-from fastmesh.discovery import DnsDiscovery, NameState
+from fastmesh.discovery import SUFFIXES, Discovery, NameState, Source, list_files
 from fastmesh.health import EndpointHealth, HealthChecker, checked_services
 from fastmesh.snapshot import Snapshot
 from fastmesh.supervisor import obey_launcher
 from fastmesh.telemetry import logs
-from fastmesh.telemetry.figures import CertificateExpiry, ControlFigures
+from fastmesh.telemetry.figures import CertificateExpiry, ControlFigures, DiscoveryFigures
 from fastmesh.telemetry.figures import EndpointHealth as EndpointFigures
 from fastmesh.telemetry.figures import ServiceHealth as ServiceFigures
 from fastmesh.telemetry.ids import IdRegistry, Kind
@@ -73,7 +76,8 @@ class Mesh:
         self._sockets = ListeningSockets()
         self._publisher = Publisher(self.state, self._sockets)
         self._workers = Workers(self.state, launcher, self.shared, self._publisher, self._log_sink.open_pipe)
-        self._discovery = DnsDiscovery(self._on_addresses)
+        watch = partial(changes, suffixes=SUFFIXES, look=lambda folder, _: list_files(folder))
+        self._discovery = Discovery(directory, self._on_endpoints, watch)
         self._checker = HealthChecker(self.shared)
         self._reloader = Reloader(directory, self.state, self._apply)
         self._admin: AdminServer | None = None
@@ -98,6 +102,7 @@ class Mesh:
         self._run(self._recycle_ids())
         self._run(warn_daily(self.state))
         self._say_what_is_served()
+        notify("READY=1")
         return True
 
     async def finish(self) -> None:
@@ -124,7 +129,10 @@ class Mesh:
         return self._checker.health(endpoint_id)
 
     def names(self) -> Iterable[NameState]:
-        return self._discovery.states()
+        return self._discovery.names()
+
+    def sources(self) -> Iterable[Source]:
+        return self._discovery.sources()
 
     def place(self, kind: str, name: str) -> str:
         item = self._loaded.items.get(kind, {}).get(name) if self._loaded is not None else None
@@ -135,7 +143,8 @@ class Mesh:
 
     def metrics(self, accept: str) -> tuple[str, Iterator[str]]:
         form = negotiate(accept)
-        figures = control_figures(self.state, self._checker, self._log_sink)
+        discovery = [DiscoveryFigures(*standing) for standing in self._discovery.standings(self._config)]
+        figures = control_figures(self.state, self._checker, self._log_sink, discovery)
         return form.value, render(self.shared, self._registry, figures, form)
 
     def log_level(self) -> str:
@@ -150,6 +159,7 @@ class Mesh:
     def drain(self) -> None:
         if not self.state.draining:
             log.info("draining: not ready for new clients any more")
+            notify("STOPPING=1")
         self.state.draining = True
 
     # A new configuration, and what it changes in each part.
@@ -157,7 +167,7 @@ class Mesh:
     async def _apply(self, result: LoadResult) -> None:
         config = result.config
         assert config is not None
-        await self._follow_names(config)
+        await self._follow_sources(config)
         admin = None
         try:
             admin = await self._start_admin(config)
@@ -172,7 +182,7 @@ class Mesh:
         if config.log != self._config.log:
             logs.configure(config.log.level, "json" if config.log.format == "json" else "text")
         self._config, self._loaded = config, result
-        self._discovery.update(names_to_resolve(config))
+        self._discovery.follow(config)
         self._checker.update(checked_services(config, snapshot))
         self._retain_ids(snapshot)
         if admin is not None:
@@ -182,13 +192,11 @@ class Mesh:
         if admin is not None:
             await admin.close()
         self._set_log_path(self._config)
-        self._discovery.use_servers(self._config.dns.servers, self._config.dns.port)
-        self._discovery.update(names_to_resolve(self._config))
+        self._discovery.follow(self._config)
 
-    async def _follow_names(self, config: Config) -> None:
-        """Follow the names of the version in force and of the new one, until it is known which it will be."""
-        self._discovery.use_servers(config.dns.servers, config.dns.port)
-        self._discovery.update({*names_to_resolve(self._config), *names_to_resolve(config)})
+    async def _follow_sources(self, config: Config) -> None:
+        """Follow what the version in force and the new one name, until it is known which it will be."""
+        self._discovery.follow(self._config, config)
         await self._discovery.first_answers(FIRST_ANSWERS_TIMEOUT_S)
 
     async def _use_admin(self, admin: AdminServer) -> None:
@@ -216,12 +224,12 @@ class Mesh:
             raise BindError(f"access_log: cannot write to {path}: {error.strerror}") from None
 
     def _compile(self, config: Config, digest: str, certificates: Certificates) -> Snapshot:
-        resolved = {name: self._discovery.addresses(name) for name in names_to_resolve(config)}
-        return compile_snapshot(config, digest, self._registry, resolved, self._compile_cache, certificates)
+        resolved, found = self._discovery.resolved(config), self._discovery.found(config)
+        return compile_snapshot(config, digest, self._registry, resolved, self._compile_cache, certificates, found)
 
-    def _on_addresses(self, name: str, addresses: tuple[str, ...]) -> None:
-        """A name has other addresses than before: the version stays, endpoints change."""
-        if self._loaded is None or name not in names_to_resolve(self._config):
+    def _on_endpoints(self) -> None:
+        """Sources or names say other than before: the version stays, endpoints change."""
+        if self._loaded is None:
             return
         snapshot = self._compile(self._config, self.state.version, self._loaded.certificates)
         self._publisher.update_endpoints(snapshot, self._workers.channels)
@@ -289,7 +297,9 @@ def ids_in_use(snapshot: Snapshot) -> dict[Kind, set[int]]:
     }
 
 
-def control_figures(state: State, checker: HealthChecker, log_sink: LogSink) -> ControlFigures:
+def control_figures(
+    state: State, checker: HealthChecker, log_sink: LogSink, discovery: Sequence[DiscoveryFigures]
+) -> ControlFigures:
     """The supervisor's own figures, for the metrics."""
     services, endpoints = [], []
     for service in state.snapshot.services if state.snapshot is not None else ():
@@ -320,6 +330,7 @@ def control_figures(state: State, checker: HealthChecker, log_sink: LogSink) -> 
         live_kinds=LIVE_KINDS,
         services=services,
         endpoints=endpoints,
+        discovery=discovery,
         certificates=[CertificateExpiry(name, at_s) for name, at_s in expiries.items()],
         log_lines_written=log_sink.lines_written,
         log_lines_dropped=log_sink.lines_dropped,

@@ -291,12 +291,17 @@ class ScriptedUpstream:
             with contextlib.suppress(OSError):
                 client.close()
 
+    def hang_up(self) -> None:
+        """End every connection."""
+        for client in self._open:
+            with contextlib.suppress(OSError):
+                socket.socket.shutdown(client.sock, socket.SHUT_RDWR)  # below TLS, where there is TLS
+        self._open.clear()
+
     def close(self) -> None:
         self._listening.shutdown(socket.SHUT_RDWR)
         self._listening.close()
-        for client in self._open:
-            with contextlib.suppress(OSError):
-                client.sock.shutdown(socket.SHUT_RDWR)
+        self.hang_up()
         assert not self.failures, self.failures
 
 

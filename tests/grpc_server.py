@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Iterator
 from concurrent import futures
@@ -15,7 +16,11 @@ SERVICE = "test.Echo"
 class EchoServer:
     """test.Echo: one method of each kind, and some that misbehave. Notes what it saw."""
 
-    def __init__(self, *, credentials: grpc.ServerCredentials | None = None, threads: int = 32) -> None:
+    def __init__(
+        self, *, credentials: grpc.ServerCredentials | None = None, threads: int = 32, address: str = "127.0.0.1:0"
+    ) -> None:
+        self.is_serving = True  # what it answers to health checks
+        self.checks = 0
         self.cancelled = 0
         self.calls = 0
         self.metadata: list[dict[str, str | bytes]] = []
@@ -26,13 +31,18 @@ class EchoServer:
             options=[("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1)],
         )
         if credentials is None:
-            self.port = self._server.add_insecure_port("127.0.0.1:0")
+            self.port = self._server.add_insecure_port(address)
         else:
-            self.port = self._server.add_secure_port("127.0.0.1:0", credentials)
+            self.port = self._server.add_secure_port(address, credentials)
         self._server.start()
 
-    def stop(self) -> None:
-        self._server.stop(0).wait()
+    @property
+    def address(self) -> str:
+        return f"127.0.0.1:{self.port}"
+
+    def stop(self, grace_s: float = 0) -> threading.Event:
+        """Take no new calls, and give those that run so long; the event is set when it has ended."""
+        return self._server.stop(grace_s)
 
     def note(self, call: grpc.ServicerContext) -> None:
         self.calls += 1
@@ -81,6 +91,18 @@ class EchoServer:
         return b""
 
 
+    def slow(self, request: bytes, call: grpc.ServicerContext) -> bytes:
+        """Answers after so many milliseconds as the request says."""
+        self.note(call)
+        time.sleep(int(request) / 1000)
+        return request
+
+    def check(self, request: bytes, call: grpc.ServicerContext) -> bytes:
+        """grpc.health.v1.HealthCheckResponse: SERVING, NOT_SERVING."""
+        self.checks += 1
+        return b"\x08\x01" if self.is_serving else b"\x08\x02"
+
+
 class _Handler(grpc.GenericRpcHandler):
     def __init__(self, server: EchoServer) -> None:
         self._methods: dict[str, Any] = {
@@ -90,6 +112,8 @@ class _Handler(grpc.GenericRpcHandler):
             f"/{SERVICE}/Split": grpc.unary_stream_rpc_method_handler(server.split),
             f"/{SERVICE}/Chat": grpc.stream_stream_rpc_method_handler(server.chat),
             f"/{SERVICE}/Wait": grpc.unary_unary_rpc_method_handler(server.wait),
+            f"/{SERVICE}/Slow": grpc.unary_unary_rpc_method_handler(server.slow),
+            "/grpc.health.v1.Health/Check": grpc.unary_unary_rpc_method_handler(server.check),
         }
 
     def service(self, handler_call_details: grpc.HandlerCallDetails) -> grpc.RpcMethodHandler | None:
@@ -106,6 +130,7 @@ class Stub:
         self.split = channel.unary_stream(f"/{SERVICE}/Split")
         self.chat = channel.stream_stream(f"/{SERVICE}/Chat")
         self.wait = channel.unary_unary(f"/{SERVICE}/Wait")
+        self.slow = channel.unary_unary(f"/{SERVICE}/Slow")
         self.missing = channel.unary_unary(f"/{SERVICE}/Missing")
 
 

@@ -77,7 +77,8 @@ class Http2Client(Client):
             h2.config.H2Configuration(client_side=True, header_encoding="utf-8", **config)
         )
         if initial_window is not None:
-            self.h2.local_settings[h2.settings.SettingCodes.INITIAL_WINDOW_SIZE] = initial_window
+            codes = h2.settings.SettingCodes
+            self.h2.local_settings = h2.settings.Settings(True, {codes.INITIAL_WINDOW_SIZE: initial_window})
         self.answers: dict[int, Answer] = {}
         self.goaways: list[tuple[int, int]] = []
         self.reads = True
@@ -111,7 +112,8 @@ class Http2Client(Client):
         while at < len(body):
             room = min(self.h2.local_flow_control_window(stream_id), self.h2.max_outbound_frame_size, len(body) - at)
             if room <= 0:
-                self.take()
+                if not self.take():
+                    raise EOFError(f"the connection ended after {at} of {len(body)} bytes")
                 continue
             self.h2.send_data(stream_id, body[at : at + room])
             at += room
@@ -250,20 +252,25 @@ class Http2Endpoint:
         self.client = client
         self.number = number
         self.h2 = h2.connection.H2Connection(h2.config.H2Configuration(client_side=False, header_encoding="utf-8"))
-        for name, value in initial.items():
-            self.h2.local_settings[h2.settings.SettingCodes[name]] = value
+        if initial:
+            values = {h2.settings.SettingCodes[name]: value for name, value in initial.items()}
+            self.h2.local_settings = h2.settings.Settings(False, values)
         self.requests: dict[int, Request] = {}
         self.on_request: Callable[[Http2Endpoint, Request], None] = lambda peer, request: peer.reply(request.stream_id)
         self.on_event: Callable[[Http2Endpoint, h2.events.Event], object] | None = None
-        self.waiting: dict[int, tuple[bytes, Headers | None]] = {}
+        self.waiting: dict[int, tuple[bytes, Headers | None, bool]] = {}
 
     def serve(self) -> None:
         self.h2.initiate_connection()
         self.flush()
         while data := self.client.sock.recv(65536):
-            for event in self.h2.receive_data(data):
-                if self.on_event is None or not self.on_event(self, event):
+            events = self.h2.receive_data(data)
+            said_goodbye = any(isinstance(event, h2.events.ConnectionTerminated) for event in events)
+            for event in events:
+                if (self.on_event is None or not self.on_event(self, event)) and not said_goodbye:
                     self.handle(event)
+            if said_goodbye:
+                return  # h2 takes a GOAWAY for the end of everything
             self.pump()
             self.flush()
 
@@ -294,13 +301,19 @@ class Http2Endpoint:
         ends = not body and not trailers
         self.h2.send_headers(stream_id, [(":status", str(status)), *headers], end_stream=ends)
         if not ends:
-            self.waiting[stream_id] = body, trailers
+            self.waiting[stream_id] = body, trailers, True
         self.pump()
         self.flush()
 
+    def send(self, stream_id: int, data: bytes, ends: bool = False) -> None:
+        """More of a body."""
+        before, trailers, _ = self.waiting.get(stream_id, (b"", None, False))
+        self.waiting[stream_id] = before + data, trailers, ends
+        self.pump()
+
     def pump(self) -> None:
         """Send what the windows allow."""
-        for stream_id, (body, trailers) in list(self.waiting.items()):
+        for stream_id, (body, trailers, ends) in list(self.waiting.items()):
             try:
                 room = min(self.h2.local_flow_control_window(stream_id), self.h2.max_outbound_frame_size)
                 while body and room > 0:
@@ -308,11 +321,11 @@ class Http2Endpoint:
                     body = body[room:]
                     room = min(self.h2.local_flow_control_window(stream_id), self.h2.max_outbound_frame_size)
                 if body:
-                    self.waiting[stream_id] = body, trailers
+                    self.waiting[stream_id] = body, trailers, ends
                     continue
                 if trailers:
                     self.h2.send_headers(stream_id, trailers, end_stream=True)
-                else:
+                elif ends:
                     self.h2.end_stream(stream_id)
             except (h2.exceptions.StreamClosedError, KeyError):
                 pass  # reset meanwhile

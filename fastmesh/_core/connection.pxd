@@ -34,7 +34,8 @@ cdef void connection_write(connection_t* connection, const char* data, size_t le
 cdef void connection_flush(connection_t* connection) noexcept nogil
 # It is connected: send what stands before everything else.
 cdef void connection_send_preamble(connection_t* connection) noexcept nogil
-# Whether output waits for the peer; its source is then told when it does not any more (events.on_drained).
+# Whether output waits for the peer; its source is then told when it does not any more (events.on_drained, from
+# connection_handle only: never within a call of these functions).
 cdef bint connection_is_blocked(connection_t* connection) noexcept nogil
 # Whether the peer has taken anything of our output since this was last asked, be it out of the kernel's buffers.
 cdef bint connection_has_progressed(connection_t* connection) noexcept nogil

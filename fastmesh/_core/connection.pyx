@@ -322,8 +322,8 @@ cdef void connection_flush(connection_t* connection) noexcept nogil:
     if connection.state == CONNECTION_FLUSHING:
         end_after_flush(connection)
     elif connection.io & IO_BLOCKED:
-        connection.io &= ~IO_BLOCKED
-        connection.events.on_drained(connection)
+        # Told from connection_handle: whoever flushes is in the midst of something that the answer may end.
+        connection_wake(connection)
 
 
 cdef bint connection_is_blocked(connection_t* connection) noexcept nogil:
@@ -380,6 +380,10 @@ cdef void connection_handle(connection_t* connection) noexcept nogil:
         return
     if connection.output_bytes > 0 and connection.io & IO_WRITABLE:
         connection_flush(connection)
+    if connection.io & IO_BLOCKED and connection.output_bytes == 0 and connection.state == CONNECTION_OPEN:
+        connection.io &= ~IO_BLOCKED
+        if not connection.io & (IO_BROKEN | IO_WRITE_BROKEN):
+            connection.events.on_drained(connection)
     if connection.state == CONNECTION_OPEN:
         if connection.io & IO_READABLE or connection.input != NULL or connection.http2 != NULL:
             connection.events.on_input(connection)
@@ -434,6 +438,8 @@ cdef void connection_wake(connection_t* connection) noexcept nogil:
 
 cdef void connection_set_deadline(connection_t* connection, uint64_t due_ms) noexcept nogil:
     """The wheel is only touched when the timer would fire too late; one that fires early looks at deadline_ms again."""
+    if connection.state == CONNECTION_CLOSED:
+        return                          # it is freed at the end of the round, and a timer would outlive it
     connection.deadline_ms = due_ms
     if due_ms and (connection.timer.node.next == NULL or connection.timer.node.due_ms > due_ms):
         wheel_set(&connection.worker.wheel, &connection.timer.node, due_ms)

@@ -95,7 +95,9 @@ cdef class Engine:
         w.scratch_text = <char*>malloc(SCRATCH_BYTES)
         w.log = <char*>malloc(LOG_ROOM_BYTES)
         w.scratch = buffer_take(w, SCRATCH_BYTES)
-        if w.endpoints == NULL or w.scratch_headers == NULL or w.scratch_text == NULL or w.log == NULL or w.scratch == NULL:
+        if w.endpoints == NULL or w.scratch == NULL or w.log == NULL:
+            raise MemoryError()
+        if w.scratch_headers == NULL or w.scratch_text == NULL:
             raise MemoryError()
         self.open_descriptors()
         rounds_read_time(w)

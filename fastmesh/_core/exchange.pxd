@@ -37,6 +37,8 @@ cdef void exchange_response_head(exchange_t* exchange, head_t* head) noexcept no
 cdef void exchange_response_body(exchange_t* exchange, const char* data, size_t length) noexcept nogil
 # The upstream connection has been let go of before (except in a tunnel).
 cdef void exchange_response_end(exchange_t* exchange, head_t* trailers) noexcept nogil
+# The upstream connection of a tunnel is gone after the endpoint had said its end: so tunnels end.
+cdef void exchange_upstream_gone(exchange_t* exchange) noexcept nogil
 # The upstream connection, or the exchange's stream on it, is gone. `proof`: proof_t.
 cdef void exchange_upstream_failed(
     exchange_t* exchange, uint8_t reason, const char* detail, uint8_t proof

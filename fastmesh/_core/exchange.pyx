@@ -523,6 +523,11 @@ cdef void exchange_upstream_failed(
     fail(exchange, reason, detail)
 
 
+cdef void exchange_upstream_gone(exchange_t* exchange) noexcept nogil:
+    exchange.upstream = NULL
+    finish(exchange)
+
+
 cdef void fail(exchange_t* exchange, uint8_t reason, const char* detail) noexcept nogil:
     """Answer, or, where an answer has begun, cut it off."""
     if not exchange.flags & EXCHANGE_RESPONSE_STARTED:

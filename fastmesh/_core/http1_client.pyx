@@ -33,6 +33,7 @@ from fastmesh._core.exchange cimport (
     exchange_response_head,
     exchange_upstream_drained,
     exchange_upstream_failed,
+    exchange_upstream_gone,
 )
 from fastmesh._core.headers cimport (
     FRAMING_CHUNKED,
@@ -52,6 +53,7 @@ from fastmesh._core.http1_parser cimport (
     http1_parse_trailers,
 )
 from fastmesh._core.http1_writer cimport http1_head_bound, http1_write_request
+from fastmesh._core.http2_client cimport http2_client_adopt
 from fastmesh._core.live cimport (
     CONNECTION_CONNECTING,
     CONNECTION_OPEN,
@@ -64,11 +66,13 @@ from fastmesh._core.live cimport (
     HTTP1_COMPLETE,
     HTTP1_HEAD,
     HTTP1_TUNNEL,
+    IO_BROKEN,
     IO_READABLE,
     IO_WRITE_BROKEN,
     PROOF_NONE,
     PROOF_SILENT,
     PROTOCOL_HTTP1,
+    PROTOCOL_HTTP2,
     connection_t,
     exchange_t,
     http1_t,
@@ -82,6 +86,8 @@ from fastmesh._core.reason cimport (
     REASON_UPSTREAM_TLS,
     REASON_UPSTREAM_TRUNCATED,
 )
+from fastmesh._core.tls cimport tls_protocol
+from fastmesh._core.websocket cimport websocket_accepts, websocket_add_key
 
 cdef enum:
     READS_PER_TURN = 8
@@ -110,7 +116,12 @@ cdef void attach(exchange_t* exchange) noexcept nogil:
 cdef void send_head(exchange_t* exchange, bint is_end) noexcept nogil:
     cdef connection_t* connection = exchange.upstream
     cdef http1_t* http1 = &connection.http1
-    cdef char* out = connection_reserve(connection, http1_head_bound(&exchange.request))
+    cdef char* out
+    if exchange.request.flags & HEAD_UPGRADE and websocket_add_key(&exchange.request, &connection.worker.random) < 0:
+        connection.io |= IO_BROKEN      # no room in the head
+        connection_wake(connection)
+        return
+    out = connection_reserve(connection, http1_head_bound(&exchange.request))
     http1.phase = HTTP1_HEAD
     http1.scanned = 0
     http1.discarded = 0
@@ -258,7 +269,10 @@ cdef size_t process_head(connection_t* connection, char* data, size_t length, si
 
 cdef bint is_expected(exchange_t* exchange, head_t* head) noexcept nogil:
     if head.status == 101:
-        return exchange.request.flags & HEAD_UPGRADE and head.flags & HEAD_UPGRADE
+        return (
+            exchange.request.flags & HEAD_UPGRADE and head.flags & HEAD_UPGRADE
+            and websocket_accepts(&exchange.request, head)
+        )
     if head.status >= 200:
         return True
     exchange.upstream.http1.discarded += 1
@@ -365,7 +379,11 @@ cdef void failed(connection_t* connection, uint8_t reason, const char* detail) n
 
 cdef void on_connected(connection_t* connection) noexcept nogil:
     connection.deadline_ms = 0
-    exchange_connected(connection.exchange)
+    if connection.tls != NULL and tls_protocol(connection.tls) == PROTOCOL_HTTP2:
+        connection.endpoint.protocol = PROTOCOL_HTTP2   # those that follow begin with it
+        http2_client_adopt(connection)
+    else:
+        exchange_connected(connection.exchange)
 
 
 cdef void on_drained(connection_t* connection) noexcept nogil:
@@ -385,7 +403,11 @@ cdef void on_broken(connection_t* connection, int error) noexcept nogil:
         exchange.destination.service.stats.connect_failures += 1
         connection.endpoint.stats.connect_failures += 1
         failed(connection, REASON_UPSTREAM_TLS, connection.tls.detail)
-    elif connection.http1.phase == HTTP1_TUNNEL or connection.http1.phase == HTTP1_COMPLETE:
+    elif connection.http1.phase == HTTP1_COMPLETE:
+        connection.exchange = NULL
+        pool_discard(connection)
+        exchange_upstream_gone(exchange)
+    elif connection.http1.phase == HTTP1_TUNNEL:
         connection.exchange = NULL
         pool_discard(connection)
         exchange_upstream_failed(exchange, REASON_UPSTREAM_RESET, strerror(error), PROOF_NONE)

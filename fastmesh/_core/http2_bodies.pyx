@@ -1,7 +1,6 @@
 """Bodies as they come on an HTTP/2 connection: DATA frames to the other side, and windows back."""
 
 from libc.stdint cimport uint8_t
-from libc.string cimport memset
 
 from fastmesh._core.buffers cimport buffer_data, buffer_give, buffer_take
 from fastmesh._core.headers cimport head_copy, header_t
@@ -25,7 +24,7 @@ from fastmesh._core.http2_frames cimport (
 )
 from fastmesh._core.http2_guard cimport http2_guard_count, http2_guard_received_data
 from fastmesh._core.http2_output cimport http2_send_window
-from fastmesh._core.http2_streams cimport http2_chain_append, http2_chain_drop, http2_stream_find
+from fastmesh._core.http2_streams cimport http2_chain_append, http2_stream_find
 from fastmesh._core.live cimport (
     CONNECTION_OPEN,
     HTTP2_AT_FRAME,
@@ -96,7 +95,7 @@ cdef bint accept(http2_t* http2, const http2_frame_t* frame, uint32_t not_data) 
 
 cdef void accept_at(http2_stream_t* stream, const http2_frame_t* frame, uint32_t not_data) noexcept nogil:
     cdef http2_t* http2 = stream.session
-    if stream.flags & STREAM_ENDS_INPUT or stream.state == HTTP2_HALF_REMOTE:
+    if stream.flags & STREAM_ENDS_INPUT or stream.state >= HTTP2_HALF_REMOTE:
         http2_fail_stream(stream, HTTP2_STREAM_CLOSED, b"DATA behind END_STREAM")
         return
     if not http2.connection.is_downstream and not stream.flags & STREAM_HEAD_DONE:
@@ -230,7 +229,7 @@ cdef void deliver_waiting(http2_stream_t* stream) noexcept nogil:
         if stream.state == HTTP2_CLOSED:
             return
     credit_stream(stream)
-    if stream.input == NULL and stream.flags & STREAM_ENDS_INPUT and stream.state != HTTP2_HALF_REMOTE:
+    if stream.input == NULL and stream.flags & STREAM_ENDS_INPUT and stream.state < HTTP2_HALF_REMOTE:
         end_waiting(stream)
 
 

@@ -24,7 +24,9 @@ from fastmesh._core.headers cimport (
     METHOD_HEAD,
     head_t,
 )
+from fastmesh._core.http2_blocks cimport http2_scratch
 from fastmesh._core.http2_bodies cimport http2_remote_end
+from fastmesh._core.http2_deadlines cimport http2_arm, http2_on_deadline
 from fastmesh._core.http2_errors cimport http2_fail_stream, http2_is_lost
 from fastmesh._core.http2_frames cimport HTTP2_CANCEL, HTTP2_NO_ERROR, HTTP2_PROTOCOL_ERROR, HTTP2_REFUSED_STREAM
 from fastmesh._core.http2_guard cimport http2_guard_completed
@@ -47,12 +49,9 @@ from fastmesh._core.http2_output cimport (
     http2_stream_reset,
 )
 from fastmesh._core.http2_session cimport (
-    http2_session_arm,
     http2_session_new,
-    http2_session_on_deadline,
     http2_session_on_input,
     http2_session_resume,
-    http2_session_scratch,
 )
 from fastmesh._core.http2_streams cimport (
     STREAM_REMOTE_ENDS,
@@ -61,12 +60,12 @@ from fastmesh._core.http2_streams cimport (
     http2_stream_any,
     http2_stream_begin,
     http2_stream_change,
-    http2_stream_find,
     http2_stream_new,
     http2_wait,
 )
 from fastmesh._core.live cimport (
     CONNECTION_OPEN,
+    CONNECTION_SECURING,
     EXCHANGE_RESPONSE_STARTED,
     EXCHANGE_TUNNEL,
     HTTP2_CLOSED,
@@ -75,6 +74,7 @@ from fastmesh._core.live cimport (
     PROOF_NONE,
     PROOF_SILENT,
     PROOF_UNPROCESSED,
+    PROTOCOL_HTTP1,
     PROTOCOL_HTTP2,
     SESSION_HAS_SETTINGS,
     SESSION_HEARD_GOAWAY,
@@ -96,8 +96,10 @@ from fastmesh._core.reason cimport (
     REASON_UPSTREAM_MALFORMED,
     REASON_UPSTREAM_REFUSED,
     REASON_UPSTREAM_RESET,
+    REASON_UPSTREAM_TLS,
     REASON_UPSTREAM_TRUNCATED,
 )
+from fastmesh._core.tls cimport tls_protocol
 from fastmesh._core.websocket cimport websocket_complete, websocket_hide_key
 
 cdef enum:
@@ -117,6 +119,7 @@ cdef http2_t* make_session(connection_t* connection) noexcept nogil:
     cdef http2_t* http2 = http2_session_new(connection, &CLIENT_ROLE)
     if http2 == NULL:
         return NULL
+    http2.streams_max = connection.endpoint.streams_max
     http2.head_max_bytes = HEAD_MAX_BYTES
     http2.header_max_count = HEADER_MAX_COUNT
     connection.client = &HTTP2_CLIENT
@@ -253,7 +256,7 @@ cdef void on_head(
     cdef const char* detail = b""
     cdef head_t head
     cdef int result
-    http2_session_scratch(http2, &head, &limits)
+    http2_scratch(http2, &head, &limits)
     result = http2_read_response(&http2.decoder, block, length, is_end, &limits, &head, &detail)
     if http2_is_lost(http2, result):
         return
@@ -334,6 +337,7 @@ cdef void on_reset(
 
 
 cdef void on_settings(http2_t* http2) noexcept nogil:
+    http2.connection.endpoint.streams_max = http2.streams_max
     connect_waiting(http2)
 
 
@@ -342,10 +346,10 @@ cdef void on_ping_ack(http2_t* http2) noexcept nogil:
 
 
 cdef http2_stream_t* find_refused(const http2_t* http2, uint32_t last_stream_id) noexcept nogil:
-    cdef http2_stream_t* stream
+    cdef http2_stream_t* stream = http2.waiting
     cdef uint32_t i
-    stream = http2.waiting
-    for i in range(http2.stream_count if stream != NULL else 0):
+    cdef uint32_t _i
+    for _i in range(http2.stream_count if stream != NULL else 0):
         if stream.id == 0:
             return stream
         stream = stream.next_waiting
@@ -386,7 +390,7 @@ cdef void on_quiet(http2_t* http2) noexcept nogil:
         say_goodbye(http2)
         return
     http2.quiet_due_ms = http2.connection.worker.now_ms + http2.rest_ms if http2.rest_ms else 0
-    http2_session_arm(http2)
+    http2_arm(http2)
 
 
 cdef void fail_all(http2_t* http2, uint8_t reason, const char* detail) noexcept nogil:
@@ -420,6 +424,11 @@ cdef void on_over(http2_t* http2, const char* detail) noexcept nogil:
 
 cdef void on_connected(connection_t* connection) noexcept nogil:
     connection.deadline_ms = 0
+    if connection.tls != NULL and tls_protocol(connection.tls) == PROTOCOL_HTTP1:
+        connection.endpoint.protocol = PROTOCOL_HTTP1   # it has changed its mind: AUTO tries again, with HTTP/1
+        pool_discard(connection)
+        fail_all(connection.http2, REASON_UPGRADE_REFUSED, b"the endpoint speaks HTTP/1 now")
+        return
     http2_send_preface(connection.http2, 0, HEAD_MAX_BYTES)
     connect_waiting(connection.http2)
 
@@ -445,6 +454,9 @@ cdef void on_broken(connection_t* connection, int error) noexcept nogil:
     cdef const char* detail = ENDED
     if error:
         detail = strerror(error)
+    if connection.state == CONNECTION_SECURING:
+        not_connected(connection, REASON_UPSTREAM_TLS, connection.tls.detail)
+        return
     if connection.state != CONNECTION_OPEN:
         not_connected(connection, REASON_CONNECT_FAILED, strerror(error))
         return
@@ -457,13 +469,13 @@ cdef void on_deadline(connection_t* connection) noexcept nogil:
     if connection.state != CONNECTION_OPEN:
         not_connected(connection, REASON_CONNECT_TIMEOUT, b"")
         return
-    http2_session_on_deadline(http2)
+    http2_on_deadline(http2)
     if connection.state != CONNECTION_OPEN:
         return
     if http2.quiet_due_ms and http2.quiet_due_ms <= connection.worker.now_ms:
         say_goodbye(http2)              # rested too long
     else:
-        http2_session_arm(http2)
+        http2_arm(http2)
 
 
 CLIENT_ROLE.on_head = on_head

@@ -143,7 +143,7 @@ cdef void reverse(char* at, char* end) noexcept nogil:
 
 cdef void join_cookie(head_t* head, header_t* cookie, const hpack_field_t* field) noexcept nogil:
     # The line at the end of the text becomes "; value", and changes places with what stands between it and the first
-    # cookie's value (RFC 9113 8.2.3). This never needs room. Empty crumbs leave no trace.
+    # cookie's value (RFC 9113 8.2.3). Without room this is slow, but works. Empty crumbs leave no trace.
     cdef char* line = head.text + head.text_len
     cdef uint32_t joint = cookie.value_off + cookie.value_len
     cdef uint32_t between = 2 if cookie.value_len else 0
@@ -156,6 +156,11 @@ cdef void join_cookie(head_t* head, header_t* cookie, const hpack_field_t* field
     if line - (head.text + joint) == 2:
         memmove(head.text + joint, line, length)
         memcpy(head.text + joint + length, b"\r\n", 2)
+    elif head.text_len + <size_t>length * 2 <= head.text_cap:
+        # By way of the room behind it: a stranger picks how often this is done, and how far.
+        memcpy(line + length, line, length)
+        memmove(head.text + joint + length, head.text + joint, line - (head.text + joint))
+        memcpy(head.text + joint, line + length, length)
     else:
         reverse(head.text + joint, line)
         reverse(line, line + length)

@@ -4,7 +4,7 @@ from libc.stdint cimport uint8_t, uint16_t, uint32_t
 
 cdef enum:
     HTTP2_FRAME_HEAD_BYTES = 9
-    HTTP2_FRAME_MAX_BYTES = 16384       # of a payload: SETTINGS_MAX_FRAME_SIZE that we announce, and what any peer takes
+    HTTP2_FRAME_MAX_BYTES = 16384       # of a payload: the default of SETTINGS_MAX_FRAME_SIZE, which any peer takes
     HTTP2_WINDOW_BYTES = 65535          # SETTINGS_INITIAL_WINDOW_SIZE until something else is said
     HTTP2_PREFACE_BYTES = 24
 

@@ -270,7 +270,7 @@ cdef bint http2_is_blocked(http2_stream_t* stream) noexcept nogil:
 
 
 cdef void mark_end(http2_stream_t* stream) noexcept nogil:
-    """END_STREAM on the DATA frame that was written last, if it was this stream's and is still here; else on its own."""
+    """END_STREAM: on the DATA frame that was written last, if that is this stream's and still here; else on its own."""
     cdef http2_t* http2 = stream.session
     cdef buffer_t* tail = http2.tail
     cdef char* out
@@ -348,7 +348,7 @@ cdef void output_is_out(http2_stream_t* stream) noexcept nogil:
     cdef http2_t* http2 = stream.session
     cdef exchange_t* exchange = stream.exchange
     http2_stop_waiting(stream)
-    if stream.flags & STREAM_ENDS_OUTPUT:
+    if stream.flags & STREAM_ENDS_OUTPUT and can_send(stream):
         write_end(stream)
     if exchange != NULL:
         http2.role.on_drained(exchange)
@@ -383,7 +383,7 @@ cdef void http2_pump(http2_t* http2) noexcept nogil:
     cdef http2_stream_t* stream
     cdef uint32_t fruitless = 0
     while http2.waiting != NULL and connection.state == CONNECTION_OPEN and not http2.flags & SESSION_IS_OVER:
-        if is_full(connection):
+        if is_full(connection) or http2.waiting == NULL:    # what is_full sent may have let all go on
             return
         stream = http2.waiting
         if advance(stream):

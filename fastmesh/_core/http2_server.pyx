@@ -26,6 +26,8 @@ from fastmesh._core.exchange cimport (
 from fastmesh._core.forwarding cimport forward_response, forwarding_t
 from fastmesh._core.hashing cimport splitmix64
 from fastmesh._core.headers cimport FRAMING_LENGTH, HEAD_UPGRADE, METHOD_CONNECT, head_t
+from fastmesh._core.http2_blocks cimport http2_scratch
+from fastmesh._core.http2_deadlines cimport http2_arm, http2_leave_output, http2_on_deadline
 from fastmesh._core.http2_errors cimport http2_cut_off, http2_is_lost
 from fastmesh._core.http2_frames cimport (
     HTTP2_CANCEL,
@@ -57,13 +59,9 @@ from fastmesh._core.http2_output cimport (
     http2_stream_reset,
 )
 from fastmesh._core.http2_session cimport (
-    http2_session_arm,
-    http2_session_leave_output,
     http2_session_new,
-    http2_session_on_deadline,
     http2_session_on_input,
     http2_session_resume,
-    http2_session_scratch,
 )
 from fastmesh._core.http2_streams cimport (
     STREAM_REMOTE_ENDS,
@@ -71,6 +69,7 @@ from fastmesh._core.http2_streams cimport (
     http2_stream_any,
     http2_stream_begin,
     http2_stream_change,
+    http2_stream_leave,
     http2_stream_new,
 )
 from fastmesh._core.live cimport (
@@ -159,7 +158,7 @@ cdef void on_head(
     cdef const char* detail = b""
     cdef head_t head
     cdef int result
-    http2_session_scratch(http2, &head, &limits)
+    http2_scratch(http2, &head, &limits)
     result = http2_read_request(&http2.decoder, block, length, is_end, &limits, &head, &detail)
     if http2_is_lost(http2, result) or not admits(http2, stream_id):
         return
@@ -346,10 +345,12 @@ cdef void detach(exchange_t* exchange) noexcept nogil:
         return
     exchange.down_stream = NULL
     stream.exchange = NULL
-    if stream.state == HTTP2_HALF_LOCAL:
+    if stream.state == HTTP2_CLOSED:
+        http2_stream_leave(stream)
+    elif stream.state == HTTP2_HALF_LOCAL:
         http2_stream_reset(stream, HTTP2_NO_ERROR)      # an early answer: the rest of the request is of no use
     elif stream.flags & STREAM_ENDS_OUTPUT:
-        http2_session_leave_output(stream)
+        http2_leave_output(stream)
         http2_session_resume(stream)    # throws away what waits
     else:
         http2_stream_reset(stream, HTTP2_CANCEL)
@@ -382,7 +383,7 @@ cdef void drain(connection_t* connection) noexcept nogil:
     http2.waits_for_pong = 1
     http2.age_due_ms = 0
     http2.grace_due_ms = connection.worker.now_ms + GRACE_MS
-    http2_session_arm(http2)
+    http2_arm(http2)
 
 
 cdef void say_last(http2_t* http2) noexcept nogil:
@@ -415,7 +416,7 @@ cdef void on_quiet(http2_t* http2) noexcept nogil:
         connection_finish(http2.connection, True)
         return
     http2.quiet_due_ms = http2.connection.worker.now_ms + http2.rest_ms
-    http2_session_arm(http2)
+    http2_arm(http2)
 
 
 cdef void end_all(http2_t* http2, bint is_bad) noexcept nogil:
@@ -461,7 +462,7 @@ cdef void on_broken(connection_t* connection, int error) noexcept nogil:
 cdef void on_deadline(connection_t* connection) noexcept nogil:
     cdef http2_t* http2 = connection.http2
     cdef uint64_t now_ms = connection.worker.now_ms
-    http2_session_on_deadline(http2)
+    http2_on_deadline(http2)
     if connection.state == CONNECTION_OPEN and http2.age_due_ms and http2.age_due_ms <= now_ms:
         drain(connection)
     if connection.state == CONNECTION_OPEN and http2.grace_due_ms and http2.grace_due_ms <= now_ms:
@@ -469,7 +470,7 @@ cdef void on_deadline(connection_t* connection) noexcept nogil:
     if connection.state == CONNECTION_OPEN and http2.quiet_due_ms and http2.quiet_due_ms <= now_ms:
         say_last(http2)                 # idle for too long
     if connection.state == CONNECTION_OPEN:
-        http2_session_arm(http2)
+        http2_arm(http2)
 
 
 SERVER_ROLE.on_head = on_head

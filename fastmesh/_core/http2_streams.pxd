@@ -21,9 +21,11 @@ cdef int http2_stream_begin(http2_stream_t* stream, uint32_t stream_id) noexcept
 cdef http2_stream_t* http2_stream_find(const http2_t* http2, uint32_t stream_id) noexcept nogil
 # Any one that has begun or waits, NULL: there is none.
 cdef http2_stream_t* http2_stream_any(const http2_t* http2) noexcept nogil
-# The one place where `state` changes. CLOSED: it has left the table and let go of its exchange and buffers, and if it
-# was the last one, role.on_quiet has been called.
+# The one place where `state` changes. CLOSED: it has left the table (http2_stream_leave), unless it ended well, is a
+# client's, and has an exchange, which then makes it leave.
 cdef uint8_t http2_stream_change(http2_stream_t* stream, uint8_t event) noexcept nogil
+# Out of the table, without its exchange and its buffers; if it was the last one, role.on_quiet is called.
+cdef void http2_stream_leave(http2_stream_t* stream) noexcept nogil
 # What the table says: the state that follows.
 cdef uint8_t http2_stream_next_state(uint8_t state, uint8_t event) noexcept nogil
 

@@ -10,7 +10,7 @@
 from libc.stdlib cimport calloc, free, malloc
 from libc.string cimport memcpy, memset
 
-from fastmesh._core.buffers cimport buffer_data, buffer_give, buffer_room, buffer_take
+from fastmesh._core.buffers cimport KEEPS_MEMORY, buffer_data, buffer_give, buffer_room, buffer_take
 from fastmesh._core.connection cimport connection_wake
 from fastmesh._core.http2_frames cimport HTTP2_WINDOW_BYTES
 from fastmesh._core.live cimport (
@@ -52,9 +52,13 @@ cdef uint8_t http2_stream_next_state(uint8_t state, uint8_t event) noexcept nogi
 cdef uint8_t http2_stream_change(http2_stream_t* stream, uint8_t event) noexcept nogil:
     cdef uint8_t before = stream.state
     stream.state = http2_stream_next_state(before, event)
-    if stream.state == HTTP2_CLOSED and before != HTTP2_CLOSED:
-        leave(stream)
-    return stream.state
+    if stream.state != HTTP2_CLOSED or (before == HTTP2_CLOSED and stream.exchange == NULL):
+        return stream.state
+    # A client's stream may have ended both ways before its exchange has (a tunnel whose endpoint still takes bytes, an
+    # endpoint that ends an answer to HEAD late). It stays until then: the end of the connection must find the exchange.
+    if event == STREAM_RESETS or stream.exchange == NULL or not stream.session.connection.is_downstream:
+        http2_stream_leave(stream)
+    return HTTP2_CLOSED
 
 
 # ---- the table
@@ -155,8 +159,7 @@ cdef int http2_stream_begin(http2_stream_t* stream, uint32_t stream_id) noexcept
 # ---- the end
 
 
-cdef void leave(http2_stream_t* stream) noexcept nogil:
-    """Out of the table, without its exchange and its buffers."""
+cdef void http2_stream_leave(http2_stream_t* stream) noexcept nogil:
     cdef http2_t* http2 = stream.session
     cdef worker_t* worker = http2.connection.worker
     cdef buffer_t* buffer = stream.input
@@ -210,7 +213,7 @@ cdef void http2_streams_reap(worker_t* worker) noexcept nogil:
     while worker.ended_streams != NULL:
         stream = worker.ended_streams
         worker.ended_streams = stream.next
-        if worker.free_stream_count >= FREE_MAX:
+        if not KEEPS_MEMORY or worker.free_stream_count >= FREE_MAX:
             free(stream)
             continue
         stream.next = worker.free_streams

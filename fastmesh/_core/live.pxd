@@ -200,7 +200,7 @@ cdef enum:                          # http2_stream_state_t: RFC 9113 5.1, withou
     HTTP2_OPEN = 1
     HTTP2_HALF_LOCAL = 2            # we have sent END_STREAM
     HTTP2_HALF_REMOTE = 3           # the peer has
-    HTTP2_CLOSED = 4                # in no table any more; the memory lasts until the round ends
+    HTTP2_CLOSED = 4                # in the table only while it has an exchange; the memory lasts until the round ends
     HTTP2_STREAM_STATES = 5
 
 cdef enum http2_stream_flag_t:
@@ -252,7 +252,7 @@ cdef enum http2_flag_t:
     SESSION_TAKES_CONNECT = 32      # the peer's SETTINGS_ENABLE_CONNECT_PROTOCOL
     SESSION_SHRINKS_TABLE = 64      # the next header block begins with a table size update to 0 (RFC 7541 4.2)
 
-cdef enum:                          # http2_attack_t: what a peer was cut off for: index into worker_stats_t.http2_attacks
+cdef enum:                          # http2_attack_t, what peers are cut off for: index of worker_stats_t.http2_attacks
     HTTP2_ATTACK_RESET = 0          # streams reset as fast as they were opened
     HTTP2_ATTACK_CONTINUATION = 1   # a header block that does not end
     HTTP2_ATTACK_SETTINGS = 2
@@ -267,7 +267,7 @@ cdef enum:                          # http2_attack_t: what a peer was cut off fo
     HTTP2_ATTACK_UNKNOWN = 11       # frames of unknown types
     HTTP2_ATTACKS = 12
 
-cdef struct http2_role_t:           # what a session tells http2_server or http2_client; `stream` may have ended after each
+cdef struct http2_role_t:           # what a session tells http2_server or _client; a stream may have ended after each
     # A header block that is whole: of a new stream (server, `stream` NULL), or of one's response.
     void (*on_head)(
         http2_t*, http2_stream_t* stream, uint32_t stream_id, const char* block, size_t length, bint is_end
@@ -407,6 +407,7 @@ cdef struct endpoint_t:
     connection_t* idle              # last used first
     connection_t* idle_oldest
     connection_t* shared            # open or connecting ones that take several exchanges each, by next_idle
+    uint32_t streams_max            # HTTP/2: how many it takes at a time, as it said last
     uint8_t protocol                # PROTOCOL_AUTO: what ALPN chose last; PROTOCOL_HTTP: not known yet
     void* tls_session               # SSL_SESSION to resume, owned; NULL: none
     uint32_t tls_settings           # tls_service_t.settings that it belongs to

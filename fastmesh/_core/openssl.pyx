@@ -32,7 +32,7 @@ cdef bint openssl_is_ready() noexcept nogil:
     return is_ready
 
 
-def unavailable(problem):
+cdef object unavailable(str problem):
     try:
         from cryptography import __version__ as version
     except ImportError:

@@ -55,6 +55,7 @@ from fastmesh._core.sockets cimport (
 from fastmesh._core.tls cimport tls_connect, tls_forget_session
 
 cdef enum:
+    STREAMS_ASSUMED = 100               # what RFC 9113 6.5.2 recommends to allow at least
     STREAM_IDS_END = 0x7FFFFF00         # then a connection has no ids left for new streams
     SHARED_OUTPUT_MAX_BYTES = 262144    # unsent: an endpoint that does not read gets no more on this connection
 
@@ -86,6 +87,7 @@ cdef endpoint_t* endpoint_new(worker_t* worker, uint32_t endpoint_id, const char
         free(endpoint)
         return NULL
     endpoint.references = 1
+    endpoint.streams_max = STREAMS_ASSUMED
     endpoint.load.endpoint_id = endpoint_id
     endpoint.load.identity = xxh64(endpoint.text, strlen(endpoint.text), IDENTITY_SEED)
     if endpoint_id:                     # 0 is shared by all that exceed the capacity: not theirs to be judged by

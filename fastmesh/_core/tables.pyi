@@ -1,10 +1,11 @@
 """A snapshot compiled for one worker; made by `Engine.begin`."""
 
 from collections.abc import Iterator
-from typing import Protocol, final
+from typing import Protocol, final, type_check_only
 
 from fastmesh.snapshot import Snapshot
 
+@type_check_only
 class TlsCredentials(Protocol):
     """The credentials of a snapshot: addresses of SSL_CTX, good for as long as this object lives.
 

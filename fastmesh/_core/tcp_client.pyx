@@ -144,7 +144,7 @@ cdef void on_connected(connection_t* connection) noexcept nogil:
 
 
 cdef void on_drained(connection_t* connection) noexcept nogil:
-    if connection.exchange != NULL:     # else `cancel` is what flushes
+    if connection.exchange != NULL:
         exchange_upstream_drained(connection.exchange)
 
 

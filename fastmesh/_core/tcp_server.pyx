@@ -165,7 +165,8 @@ cdef void on_connected(connection_t* connection) noexcept nogil:
 
 
 cdef void on_drained(connection_t* connection) noexcept nogil:
-    exchange_downstream_drained(connection.exchange)
+    if connection.exchange != NULL:
+        exchange_downstream_drained(connection.exchange)
 
 
 cdef void on_broken(connection_t* connection, int error) noexcept nogil:

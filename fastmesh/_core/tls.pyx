@@ -63,7 +63,7 @@ cdef extern from *:
     const void* SHAKING_HANDS "fastmesh_shaking_hands"
 
 cdef enum:
-    BIO_KEPT_BYTES = 2048               # a BIO that has held more is replaced when it is empty
+    BIO_KEPT_BYTES = 512                # a BIO that has held more is replaced when it is empty
     NAME_MAX_BYTES = 255
     IDENTITY_MAX_BYTES = 16384
 
@@ -398,8 +398,11 @@ cdef int complete(connection_t* connection) noexcept nogil:
     tls.was_resumed = OPENSSL.SSL_session_reused(tls.ssl) == 1
     tls.version = 3 if OPENSSL.SSL_version(tls.ssl) == TLS1_3_VERSION else 2
     tls.has_pending = OPENSSL.BIO_get_mem_data(tls.received, &data) > 0
-    if not tls.has_pending and tls.received_most > BIO_KEPT_BYTES:
+    # Handshakes are larger than most of what follows.
+    tls.received_most = tls.written_most = BIO_KEPT_BYTES + 1
+    if not tls.has_pending:
         renew_bios(tls, True, False)
+    tls_settle(tls)
     return TLS_DONE
 
 

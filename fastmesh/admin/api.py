@@ -142,6 +142,10 @@ async def names(api: Api, request: Request) -> Response:
     return json_response(views.names(api.mesh.names()))
 
 
+async def sources(api: Api, request: Request) -> Response:
+    return json_response(views.sources(api.mesh.sources()))
+
+
 async def certificates(api: Api, request: Request) -> Response:
     return json_response(views.certificates(api.mesh.state))
 
@@ -198,6 +202,7 @@ OPERATIONS: tuple[Operation, ...] = (
     Operation("GET", "/routes", "Routes and what went through them, in the order written", routes, list[model.Route]),
     Operation("GET", "/workers", "Worker processes", workers, list[model.Worker]),
     Operation("GET", "/names", "DNS names that endpoints stand for", names, list[model.Name]),
+    Operation("GET", "/sources", "Where services find endpoints while the mesh runs", sources, list[model.Source]),
     Operation("GET", "/certificates", "Certificates and when they expire", certificates, list[model.Certificate]),
     Operation("GET", "/log/level", "The level of fastmesh's own log", log_level, model.LogLevel),
     Operation(

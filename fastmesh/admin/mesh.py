@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Protocol
 if TYPE_CHECKING:
     from fastmesh._core.shared import SharedMemory
     from fastmesh.config import CertificateFile, Problem
+    from fastmesh.config.difference import Change
     from fastmesh.snapshot import Snapshot
 
 
@@ -26,6 +27,10 @@ class AttemptLike(Protocol):
     def problems(self) -> Sequence[Problem]: ...
     @property
     def error(self) -> str: ...
+    @property
+    def changes(self) -> Sequence[Change]: ...
+    @property
+    def change_count(self) -> int: ...
 
 
 class HistoryLike(Protocol):
@@ -137,6 +142,22 @@ class NameLike(Protocol):
     def error(self) -> str: ...
 
 
+class SourceLike(Protocol):
+    """A source of endpoints (fastmesh.discovery.Source)."""
+
+    @property
+    def service(self) -> str: ...
+    @property
+    def kind(self) -> str: ...
+    @property
+    def place(self) -> str: ...
+    @property
+    def endpoints(self) -> Sequence[object]: ...
+    @property
+    def errors(self) -> Sequence[str]: ...
+    def age_s(self, unix_s: float, /) -> float: ...
+
+
 class Mesh(Protocol):
     """The mesh that the admin API shows and steers."""
 
@@ -151,6 +172,9 @@ class Mesh(Protocol):
 
     def names(self) -> Iterable[NameLike]:
         """The DNS names that are followed."""
+
+    def sources(self) -> Iterable[SourceLike]:
+        """The sources of endpoints, by service."""
 
     def place(self, kind: str, name: str) -> str:
         """Where a thing of the active configuration is written, as file:line; empty: in no file.

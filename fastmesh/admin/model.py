@@ -53,6 +53,16 @@ class Problems(Struct, frozen=True):
     warnings: Annotated[list[Problem], Meta(description="of the version that is served")]
 
 
+class Change(Struct, frozen=True):
+    """One thing that a version changed against the one before it."""
+
+    kind: Annotated[str, Meta(description='"listeners", "services", "routes", "files", or a kind without names')]
+    name: Annotated[str, Meta(description="empty: the kind has no names")]
+    action: Literal["added", "removed", "changed"]
+    field: Annotated[str, Meta(description='such as "timeouts.connect"; empty: the whole')]
+    text: Annotated[str, Meta(description="in words")]
+
+
 class Reload(Struct, frozen=True):
     """One attempt to load the directory."""
 
@@ -62,6 +72,8 @@ class Reload(Struct, frozen=True):
     duration_ms: float
     error: str
     problems: list[Problem]
+    changes: Annotated[list[Change], Meta(description="the first of them; none of the first version")]
+    changes_total: int
 
 
 class Listener(Struct, frozen=True):
@@ -131,6 +143,17 @@ class Name(Struct, frozen=True):
     lookups: int
     failures: int
     error: Annotated[str, Meta(description="of the last look-up; empty: it succeeded")]
+
+
+class Source(Struct, frozen=True):
+    """Where a service finds endpoints while the mesh runs."""
+
+    service: str
+    kind: Literal["srv", "files", "registry"]
+    place: Annotated[str, Meta(description="the name or the path, as it is written")]
+    endpoints: Annotated[int, Meta(description="in force, those of a name counted once")]
+    age_s: Annotated[float, Meta(description="for how long it has said nothing good, so that the last endpoints stay")]
+    errors: Annotated[list[str], Meta(description="why not; empty: what it says now is in force")]
 
 
 class ServiceSummary(Struct, frozen=True):
@@ -234,6 +257,7 @@ class Status(Struct, frozen=True):
     services: list[ServiceSummary]
     routes_total: int
     names: list[Name]
+    sources: list[Source]
     certificates: list[Certificate]
     workers: list[Worker]
     problems: Problems

@@ -16,7 +16,7 @@ from fastmesh import __version__, snapshot
 from fastmesh._core.histogram import quantile
 from fastmesh._core.reason import NAMES as REASONS
 from fastmesh.admin import model
-from fastmesh.admin.mesh import AttemptLike, Mesh, NameLike, StateLike, WorkerLike
+from fastmesh.admin.mesh import AttemptLike, Mesh, NameLike, SourceLike, StateLike, WorkerLike
 
 if TYPE_CHECKING:
     from fastmesh.config import Problem
@@ -64,7 +64,14 @@ def reload(attempt: AttemptLike) -> model.Reload:
     at = datetime.fromtimestamp(attempt.time_s, UTC)
     outcome: Any = str(attempt.outcome)
     return model.Reload(
-        at, attempt.version, outcome, round(attempt.duration_ms, 3), attempt.error, [problem(each) for each in shown]
+        at,
+        attempt.version,
+        outcome,
+        round(attempt.duration_ms, 3),
+        attempt.error,
+        [problem(each) for each in shown],
+        [model.Change(*change) for change in attempt.changes],
+        attempt.change_count,
     )
 
 
@@ -196,6 +203,19 @@ def names(followed: Iterable[NameLike]) -> list[model.Name]:
     ]
 
 
+def sources(followed: Iterable[SourceLike]) -> list[model.Source]:
+    now = time.time()
+    return [
+        model.Source(each.service, _kind(each.kind), each.place, len(each.endpoints), round(each.age_s(now), 3), errors)
+        for each in followed
+        for errors in [list(each.errors)]
+    ]
+
+
+def _kind(kind: str) -> Any:
+    return kind
+
+
 def routes(mesh: Mesh) -> Iterator[model.Route]:
     """All routes, in the order in which they were written."""
     active = mesh.state.snapshot
@@ -306,6 +326,7 @@ def status(mesh: Mesh) -> model.Status:
         services=list(service_summaries(mesh)),
         routes_total=len(state.snapshot.routes) if state.snapshot else 0,
         names=names(mesh.names()),
+        sources=sources(mesh.sources()),
         certificates=certificates(state),
         workers=workers(mesh),
         problems=problems(state),

@@ -13,7 +13,6 @@ from fastmesh.config import LoadCache, Severity, load
 if TYPE_CHECKING:
     from fastmesh.config import LoadResult, Problem
 
-SHOWN_MAX = 100
 COLORS = {Severity.ERROR: "red", Severity.WARNING: "yellow"}
 
 
@@ -53,11 +52,8 @@ def as_data(result: LoadResult) -> dict[str, Any]:
 def show(directory: Path, result: LoadResult) -> None:
     """The verdict for people: errors first, then warnings, then what was found."""
     for severity, problems in ((Severity.ERROR, result.errors), (Severity.WARNING, result.warnings)):
-        is_error = severity is Severity.ERROR
-        for problem in problems[:SHOWN_MAX]:
-            click.echo(described(problem), err=is_error)
-        if len(problems) > SHOWN_MAX:
-            click.echo(f"... and {len(problems) - SHOWN_MAX:,} more {severity}s", err=is_error)
+        for problem in problems:
+            click.echo(described(problem), err=severity is Severity.ERROR)
     errors, warnings = len(result.errors), len(result.warnings)
     if errors:
         click.secho(

@@ -11,7 +11,10 @@ from fastmesh import __version__
 
 COMMANDS = {
     "run": "Run the mesh of a directory.",
+    "sidecar": "Run an application, registered, with a proxy beside it.",
     "check": "Check a directory and say what is wrong.",
+    "explain": "Tell what becomes of one request, and why.",
+    "diff": "Tell what changes between two directories.",
     "schema": "Print the JSON Schema of the configuration.",
     "status": "Show a running mesh.",
     "bench": "Measure a service at a fixed rate.",
@@ -23,6 +26,7 @@ Examples:
   fastmesh check config/           is it right?
   fastmesh run config/             serve it; edits take effect at once
   fastmesh status                  what is served, by whom, and how it goes
+  fastmesh explain config/ GET /   which route takes this request, and why
   fastmesh schema > schema.json    completion in your editor
 """
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import http.client
 import json
 import sys
 import time
@@ -13,13 +12,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from fastmesh.cli import admin_client
+from fastmesh.cli.admin_client import DEFAULT_ADDRESS, reachable
+
 if TYPE_CHECKING:
     from rich.console import Console, Group
     from rich.table import Table
     from rich.text import Text
 
-DEFAULT_ADDRESS = "127.0.0.1:9900"
-TIMEOUT_S = 5.0
 SAMPLE_S = 0.5
 WATCH_S = 2.0
 ROWS_MAX = 100
@@ -57,7 +57,7 @@ def command(directory: Path | None, admin: str | None, as_json: bool, watch: boo
         raise click.UsageError("give a directory or --admin, not both")
     if as_json and watch:
         raise click.UsageError("give --json or --watch, not both")
-    address = _reachable(admin or (DEFAULT_ADDRESS if directory is None else _address_of(directory)))
+    address = reachable(admin or (DEFAULT_ADDRESS if directory is None else _address_of(directory)))
     status = fetch(address)
     if as_json:
         click.echo(json.dumps(status, indent=2))
@@ -69,26 +69,9 @@ def command(directory: Path | None, admin: str | None, as_json: bool, watch: boo
 
 
 def fetch(address: tuple[str, int]) -> Status:
-    """The answer of the admin API; raises ClickException with one clear line."""
-    host, port = address
-    shown = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-    connection = http.client.HTTPConnection(host, port, timeout=TIMEOUT_S)
-    try:
-        connection.request("GET", "/status")
-        answer = connection.getresponse()
-        body = answer.read()
-        status = json.loads(body) if answer.status == 200 else None
-    except OSError as error:
-        reason = (error.strerror or str(error)).lower()
-        raise click.ClickException(f"no mesh answers at {shown} ({reason}); is it running? see --admin") from None
-    except (http.client.HTTPException, ValueError):
-        status = None
-    finally:
-        connection.close()
-    if not isinstance(status, dict) or "fastmesh" not in status:
-        raise click.ClickException(f"what answers at {shown} is not the admin API of fastmesh; see --admin")
+    """Everything at a glance; raises ClickException with one clear line."""
     # For the rates: when this was so.
-    return status | {"taken_s": time.monotonic()}
+    return admin_client.fetch(address, "/status", "fastmesh") | {"taken_s": time.monotonic()}
 
 
 def _address_of(directory: Path) -> str:
@@ -105,15 +88,6 @@ def _address_of(directory: Path) -> str:
     written = result.items.get("admin", {}).get("")
     value = written.entry.value if written is not None else None
     return value.address if isinstance(value, Admin) else DEFAULT_ADDRESS
-
-
-def _reachable(address: str) -> tuple[str, int]:
-    """Host and port to connect to: those that listen everywhere also listen on loopback."""
-    host, colon, port = address.removeprefix("http://").rstrip("/").rpartition(":")
-    if not colon or not host or not port.isdigit():
-        raise click.UsageError(f"{address!r} is not an address; write it as {DEFAULT_ADDRESS}")
-    host = host.removeprefix("[").removesuffix("]")
-    return {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host), int(port)
 
 
 def _console() -> Console:
@@ -145,6 +119,8 @@ def _render(before: Status, now: Status) -> Group:
     tables = [_listeners(now), _services(before, now), _workers(now)]
     if now["names"]:
         tables.append(_names(now))
+    if now["sources"]:
+        tables.append(_sources(now))
     if now["certificates"]:
         tables.append(_certificates(now))
     return Group(_headline(now), *(part for table in tables for part in ("", table)), *_problems(now))
@@ -230,6 +206,18 @@ def _names(now: Status) -> Table:
     for each in now["names"][:ROWS_MAX]:
         age = "never resolved" if each["age_s"] is None else _span(each["age_s"])
         table.add_row(_text(each["name"]), " ".join(each["addresses"]) or "-", age, _text(each["error"]))
+    return table
+
+
+def _sources(now: Status) -> Table:
+    table = _table("Discovery", "service", "source", "#endpoints", "#age", "error")
+    table.columns[-1].no_wrap = False
+    for each in now["sources"][:ROWS_MAX]:
+        errors = each["errors"]
+        age = _span(each["age_s"]) if errors else "-"
+        error = _place(now, "".join(errors[:1])).append(f" (and {len(errors) - 1} more)" if len(errors) > 1 else "")
+        where = _text(f"{each['kind']} {each['place']}")
+        table.add_row(_text(each["service"]), where, str(each["endpoints"]), age, error)
     return table
 
 

@@ -24,7 +24,8 @@ Certificates and keys stand in files of their own, which the configuration names
 `LoadResult.pem_files` are their contents (keep them to yourself), `LoadResult.certificates` what was found in them, and
 `LoadResult.certificates.files` what may be shown.
 
-`resolved` maps a name to its IP literals; endpoints of a name that is not in it do not exist yet.
+`resolved` maps a name to its IP literals; endpoints of a name that is not in it do not exist yet. `found` maps the name
+of a service to the endpoints that its sources have found.
 """
 
 from fastmesh.config.compile import CompileCache, IdRegistry, compile_snapshot, names_to_resolve
@@ -35,8 +36,10 @@ from fastmesh.config.schema import (
     AccessLog,
     Admin,
     Config,
+    Discover,
     Dns,
     Drain,
+    Endpoint,
     GrpcCheck,
     HealthCheck,
     HttpCheck,
@@ -53,8 +56,10 @@ __all__ = [
     "Certificates",
     "CompileCache",
     "Config",
+    "Discover",
     "Dns",
     "Drain",
+    "Endpoint",
     "GrpcCheck",
     "HealthCheck",
     "HttpCheck",

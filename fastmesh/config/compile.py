@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
@@ -24,7 +25,7 @@ from fastmesh.config.translate import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable
 
     from fastmesh.config import schema
     from fastmesh.config.pem_files import Certificates
@@ -58,6 +59,8 @@ class _Placement(NamedTuple):
 
 _Wanted = tuple[tuple[str, Labels], ...]
 """Services with their subsets."""
+Found = Mapping[str, tuple["schema.Endpoint", ...]]
+"""By the name of a service: the endpoints that its sources have found."""
 _Parts = tuple[tuple[int, ...], tuple[tuple[int, int], ...], int, tuple[str, ...]]
 
 
@@ -74,7 +77,8 @@ class _Setting(NamedTuple):
 
     subsets: tuple[Labels, ...]
     limit_index: int
-    addresses: tuple[tuple[str, ...], ...]  # of each endpoint, where it is now
+    found: tuple[schema.Endpoint, ...]  # by its sources
+    addresses: tuple[tuple[str, ...], ...]  # of each endpoint, those found after those written: where it is now
     tls: compiled.ServiceTls | None  # with what is in its files
 
 
@@ -86,8 +90,13 @@ class _KnownService(NamedTuple):
 
 def names_to_resolve(config: schema.Config) -> frozenset[str]:
     """The names in endpoint addresses."""
-    addresses = [endpoint.address for service in config.services.values() for endpoint in service.endpoints]
-    return frozenset(place.host for place in map(place, addresses) if not place.is_literal)
+    return names_of(endpoint for service in config.services.values() for endpoint in service.endpoints)
+
+
+def names_of(endpoints: Iterable[schema.Endpoint]) -> frozenset[str]:
+    """The names in the addresses of these."""
+    places = [place(endpoint.address) for endpoint in endpoints]
+    return frozenset(each.host for each in places if not each.is_literal)
 
 
 def compile_snapshot(
@@ -97,13 +106,14 @@ def compile_snapshot(
     resolved: Mapping[str, tuple[str, ...]],
     cache: CompileCache | None = None,
     certificates: Certificates = NO_CERTIFICATES,
+    found: Found | None = None,
 ) -> compiled.Snapshot:
     """Compile a configuration without errors. `cache`: of the compilations before, by the same registry."""
     cache = cache or CompileCache()
     if cache.ids is not ids:
         cache.ids, cache.routes, cache.services = ids, {}, {}
     with without_collection():
-        return _Compilation(config, ids, resolved, cache, certificates).snapshot(version)
+        return _Compilation(config, ids, resolved, cache, certificates, found or {}).snapshot(version)
 
 
 @lru_cache(maxsize=65536)
@@ -122,9 +132,10 @@ class _Compilation:
         resolved: Mapping[str, tuple[str, ...]],
         cache: CompileCache,
         certificates: Certificates,
+        found: Found,
     ) -> None:
         self.config, self.ids, self.resolved, self.cache = config, ids, resolved, cache
-        self.files = certificates
+        self.files, self.found = certificates, found
         self.limits: list[compiled.Limit] = []
         self.certificates: list[compiled.Certificate] = []
         self.certificate_index: dict[tuple[str, str], int] = {}
@@ -312,9 +323,9 @@ class _Compilation:
         before, after = self.cache.services, {}
         for name, service in self.config.services.items():
             limit_index = self.add_limit(self.limit("service", name, service.rate_limit))
-            setting = _Setting(
-                tuple(self.subsets[name]), limit_index, self.addresses(service), self.service_tls(service)
-            )
+            found = self.found.get(name, ())
+            addresses = self.addresses((*service.endpoints, *found))
+            setting = _Setting(tuple(self.subsets[name]), limit_index, found, addresses, self.service_tls(service))
             known = before.get(name)
             if known is None or known.service is not service or known.setting != setting:
                 known = _KnownService(service, setting, self.service(name, service, setting))
@@ -322,8 +333,8 @@ class _Compilation:
         self.cache.services = after
         return tuple([known.compiled for known in after.values()])
 
-    def addresses(self, service: schema.Service) -> tuple[tuple[str, ...], ...]:
-        places = [place(endpoint.address) for endpoint in service.endpoints]
+    def addresses(self, endpoints: tuple[schema.Endpoint, ...]) -> tuple[tuple[str, ...], ...]:
+        places = [place(endpoint.address) for endpoint in endpoints]
         return tuple([(place.host,) if place.is_literal else self.resolved.get(place.host, ()) for place in places])
 
     def service(self, name: str, service: schema.Service, setting: _Setting) -> compiled.Service:
@@ -341,7 +352,7 @@ class _Compilation:
             pool_age_max_ms=pool.max_age,
             panic_percent=service.panic_threshold,
             limit_index=setting.limit_index,
-            endpoints=self.endpoints(name, service, setting.addresses),
+            endpoints=self.endpoints(name, (*service.endpoints, *setting.found), setting.addresses),
             subsets=setting.subsets,
             protocol=SERVICE_PROTOCOLS[service.protocol],
             tls=setting.tls,
@@ -363,11 +374,11 @@ class _Compilation:
         )
 
     def endpoints(
-        self, name: str, service: schema.Service, addresses: tuple[tuple[str, ...], ...]
+        self, name: str, endpoints: tuple[schema.Endpoint, ...], addresses: tuple[tuple[str, ...], ...]
     ) -> tuple[compiled.Endpoint, ...]:
-        """Each address once, though two names may lead to it."""
+        """Each address once, though two names may lead to it: as what is written first has it."""
         found: dict[str, compiled.Endpoint] = {}
-        for endpoint, hosts in zip(service.endpoints, addresses, strict=True):
+        for endpoint, hosts in zip(endpoints, addresses, strict=True):
             port = place(endpoint.address).port
             for host in hosts:
                 address = join_address(host, port)

@@ -167,7 +167,7 @@ class StructReader(Reader):
         self.fields = {field.encode_name: (field.name, reader_of(hints[field.name])) for field in fields}
         self.required = {field.encode_name for field in fields if field.required}
         self.short = self.fields[struct.short][1] if struct.short else None
-        keys = "{" + ", ".join(sorted(self.required) or list(self.fields)[:2]) + ", ...}"
+        keys = "{" + ", ".join(sorted(self.required) or struct.needed[:1] or list(self.fields)[:2]) + ", ...}"
         self.expected = f"{self.short.expected}, or a mapping {keys}" if self.short else "a mapping"
 
     def read(self, node: Node, path: Path, reading: Reading) -> Any:
@@ -215,6 +215,10 @@ class StructReader(Reader):
         written = {names[attribute] for attribute in values}
         for name in sorted(self.required - written):
             reading.problem(node, f"{dotted(path)}: {quoted(name)} is missing", expected=self.fields[name][1].expected)
+        if (needed := self.struct.needed) and not written.intersection(needed):
+            instead = ", ".join(map(quoted, needed[1:]))
+            expected = f"{self.fields[needed[0]][1].expected}; or {instead} instead"
+            reading.problem(node, f"{dotted(path)}: {quoted(needed[0])} is missing", expected=expected)
         choices = self.struct.choices
         chosen = [choice for choice in choices if choice in written]
         if choices and len(chosen) != 1:

@@ -24,6 +24,8 @@ class Mapping(Struct, frozen=True, gc=False):
     short: ClassVar[str] = ""
     choices: ClassVar[tuple[str, ...]] = ()
     """Fields of which exactly one is written."""
+    needed: ClassVar[tuple[str, ...]] = ()
+    """Fields of which at least one is written."""
 
     def flaw(self) -> Flaw | None:
         """What the types cannot say."""

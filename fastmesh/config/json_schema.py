@@ -65,6 +65,8 @@ def _struct(reader: StructReader, definitions: dict[str, Any]) -> dict[str, Any]
         schema["required"] = sorted(reader.required)
     if struct.choices:
         schema["oneOf"] = [{"required": [choice]} for choice in struct.choices]
+    if struct.needed:
+        schema["anyOf"] = [{"required": [field]} for field in struct.needed]
     return schema
 
 

@@ -177,6 +177,8 @@ def _section(reader: StructReader) -> str:
     lines = [f"## {name}", "", " ".join((struct.__doc__ or "").split())]
     if struct.choices:
         lines += ["", "Exactly one of " + ", ".join(f"`{choice}`" for choice in struct.choices) + "."]
+    if struct.needed:
+        lines += ["", "At least one of " + ", ".join(f"`{field}`" for field in struct.needed) + "."]
     lines += ["", "| field | value | default | |", "| --- | --- | --- | --- |"]
     descriptions = describe_fields(struct)
     defaults = {field.encode_name: field.default for field in msgspec.structs.fields(struct)}

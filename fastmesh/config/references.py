@@ -149,6 +149,8 @@ def _is_met(need: Need, items: Items) -> bool:
     item = items.get(need.kind, {}).get(need.name)
     if item is None or not need.labels or item.entry.value is FAILED:
         return item is not None
+    if item.entry.value.discover:
+        return True  # nobody knows yet what will be found
     wanted = set(need.labels)
     return any(wanted <= set(endpoint.labels.items()) for endpoint in item.entry.value.endpoints)
 
@@ -231,7 +233,7 @@ def idle_services(items: Items) -> list[Problem]:
         if name not in used:
             problems.append(_warning(item, (), f"services.{name}: no route uses it", "add a route, or remove it"))
         service: Service = item.entry.value
-        if not any(endpoint.weight for endpoint in service.endpoints):
+        if not service.discover and not any(endpoint.weight for endpoint in service.endpoints):
             hint = "requests to it are answered with 503"
             problems.append(_warning(item, (), f"services.{name}: every endpoint has weight 0", hint))
     return problems

@@ -32,7 +32,9 @@ from fastmesh.config.words import (
     TLS_VERSIONS,
     read_alpn,
     read_bool,
+    read_directory,
     read_file_name,
+    read_file_pattern,
     read_grpc_method,
     read_grpc_service,
     read_header_name,
@@ -43,6 +45,7 @@ from fastmesh.config.words import (
     read_path,
     read_query_name,
     read_regex,
+    read_service_record,
     read_spiffe_id,
     read_statuses,
     read_text,
@@ -196,6 +199,25 @@ EndpointAddress = Annotated[
         json_schema={"type": "string", "examples": ["127.0.0.1:9001", "hello.internal:80"]},
     ),
 ]
+ServiceRecord = Annotated[
+    str,
+    Scalar(
+        "the name of an SRV record",
+        "the name of an SRV record, such as _http._tcp.hello.example.org",
+        read_service_record,
+        json_schema=_pattern(r"^_[^.]+\._[^.]+\..", examples=["_http._tcp.hello.example.org"]),
+    ),
+]
+FilePattern = Annotated[
+    str,
+    Scalar(
+        "a pattern of files",
+        "a path that ends in .json, .yaml or .yml, such as places/*.json",
+        read_file_pattern,
+        json_schema=_pattern(r"\.(json|yaml|yml)$", examples=["places/*.json"]),
+    ),
+]
+Directory = Annotated[str, Scalar("a directory", "the path of a directory", read_directory)]
 IpAddress = Annotated[str, Scalar("an IP address", "an IP address such as 127.0.0.1 or ::1", read_ip)]
 Network = Annotated[
     str,

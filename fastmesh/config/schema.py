@@ -13,8 +13,10 @@ from fastmesh.config.scalars import (
     Bool,
     BoundAddress,
     CookieName,
+    Directory,
     Duration,
     EndpointAddress,
+    FilePattern,
     GrpcMethod,
     GrpcService,
     HeaderName,
@@ -31,6 +33,7 @@ from fastmesh.config.scalars import (
     Rate,
     Regex,
     ServiceName,
+    ServiceRecord,
     Share,
     Size,
     Sni,
@@ -279,6 +282,50 @@ class Endpoint(Mapping, frozen=True):
     weight: Annotated[Weight, Meta(description="Its share of the requests. 0: no new ones.")] = 1
 
 
+class Discover(Mapping, frozen=True):
+    """A source of endpoints that is followed while the mesh runs. The path of a registry may stand for it."""
+
+    short: ClassVar[str] = "registry"
+    choices: ClassVar[tuple[str, ...]] = ("srv", "files", "registry")
+    srv: Annotated[
+        ServiceRecord | None,
+        Meta(description="SRV records of this name: those of the lowest priority level, with their weights."),
+    ] = None
+    files: Annotated[
+        FilePattern | None,
+        Meta(
+            description="Files that other tools write: lists of endpoints, or of groups as Prometheus has them"
+            " (`file_sd`). A relative path begins at the directory of the configuration."
+        ),
+    ] = None
+    registry: Annotated[
+        Directory | None,
+        Meta(
+            description="The directory where `fastmesh sidecar` registers instances. A relative path begins at the"
+            " directory of the configuration; `registry` is where `--config` leads."
+        ),
+    ] = None
+    labels: Annotated[
+        dict[Label, Label], Meta(description="Put on every endpoint that is found; its own labels come first.")
+    ] = {}
+    allow_empty: Annotated[
+        Bool,
+        Meta(
+            description="`true`: a source that says that there is none is believed. Without it the last endpoints stay."
+        ),
+    ] = False
+
+    @property
+    def kind(self) -> str:
+        """Which of the choices is written."""
+        return "srv" if self.srv else "files" if self.files else "registry"
+
+    @property
+    def place(self) -> str:
+        """Where it looks, as it is written."""
+        return self.srv or self.files or self.registry or ""
+
+
 class Balance(Mapping, frozen=True):
     """How an endpoint is chosen. The algorithm alone may stand for it."""
 
@@ -390,7 +437,13 @@ class HealthCheck(Mapping, frozen=True):
 class Service(Mapping, frozen=True):
     """A logical name, and the endpoints that answer to it."""
 
-    endpoints: Annotated[list[Endpoint], Meta(description="Where the service answers.")]
+    needed: ClassVar[tuple[str, ...]] = ("endpoints", "discover")
+    endpoints: Annotated[list[Endpoint], Meta(description="Where the service answers.")] = []
+    discover: Annotated[
+        list[Discover],
+        OneOrMany(),
+        Meta(description="Where more endpoints are found while the mesh runs: one source or several."),
+    ] = []
     balance: Annotated[Balance, Meta(description="How an endpoint is chosen.")] = Balance()
     timeouts: Annotated[ServiceTimeouts, Meta(description="How long the service may take.")] = ServiceTimeouts()
     pool: Annotated[Pool, Meta(description="Connections kept to each endpoint.")] = Pool()
@@ -416,18 +469,30 @@ class Service(Mapping, frozen=True):
     ] = None
 
     def flaw(self) -> Flaw | None:
-        """An address stands once, and it is known whom to expect there."""
+        """Each address and each source stands once, and it is known whom to expect there."""
         if self.protocol == "auto" and self.tls is None:
             return Flaw("protocol", "auto is for services with TLS", "add `tls`, or write http1 or http2")
+        return self._unnamed() or self._repeated()
+
+    def _unnamed(self) -> Flaw | None:
+        """Names that are found say nothing of who may answer: otherwise, whoever is found would be believed."""
         if self.tls is not None and self.tls.verify and not self.tls.spiffe_ids and not self.tls.server_name:
+            if self.discover:
+                hint = "add server_name: the name in their certificates; or spiffe_ids"
+                return Flaw("tls", "endpoints are found while the mesh runs: which name is verified?", hint)
             hosts = {split_address(endpoint.address)[0] for endpoint in self.endpoints}
             names = {host for host in hosts if not is_ip(host)}
             if names and len(hosts) > 1:
                 hint = "add server_name: the name in their certificates"
                 return Flaw("tls", "the endpoints have different hosts: which name is verified?", hint)
-        return self._repeated_address()
+        return None
 
-    def _repeated_address(self) -> Flaw | None:
+    def _repeated(self) -> Flaw | None:
+        sources: set[tuple[str, str]] = set()
+        for source in self.discover:
+            if (source.kind, source.place) in sources:
+                return Flaw("discover", f"{source.kind} {source.place} is there twice", "remove one of them")
+            sources.add((source.kind, source.place))
         seen: set[str] = set()
         for endpoint in self.endpoints:
             if endpoint.address in seen:

@@ -109,7 +109,7 @@ class ServiceTls(Mapping, frozen=True):
         ServerName | None,
         Meta(
             description="The name that is asked for (SNI) and verified. Without it: the host of the endpoints'"
-            " addresses, if they are names, else their IP addresses."
+            " addresses, if they are names, else their IP addresses. With `discover`, this or `spiffe_ids` is needed."
         ),
     ] = None
     spiffe_ids: Annotated[

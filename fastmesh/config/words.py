@@ -17,6 +17,8 @@ TLS_VERSIONS = {"1.2": 0x0303, "1.3": 0x0304}
 LABEL_MAX_CHARS = 128
 PATH_MAX_CHARS = 4096
 VALUE_MAX_CHARS = 8192
+FILE_SUFFIXES = (".json", ".yaml", ".yml")
+_SERVICE_RECORD = re.compile(r"(_[a-z0-9-]{1,62}\.){2}[a-z0-9_]([a-z0-9_-]{0,62})(\.[a-z0-9_][a-z0-9_-]{0,62})*")
 
 
 def read_name(text: str) -> str:
@@ -66,6 +68,33 @@ def read_label(text: str) -> str:
     """The name or the value of a label."""
     if not text or len(text) > LABEL_MAX_CHARS or not text.isprintable() or any(c in text for c in ",="):
         raise InvalidText()
+    return text
+
+
+def read_service_record(text: str) -> str:
+    """The name of an SRV record, as RFC 2782 has it: _service._proto.name; lower case."""
+    lowered = text.lower().rstrip(".")
+    if _SERVICE_RECORD.fullmatch(lowered) is None or len(lowered) > 253:
+        raise InvalidText("a name of hosts stands in `endpoints`, with its port" if lowered[:1] != "_" else "")
+    return lowered
+
+
+def read_directory(text: str) -> str:
+    """The path of a directory."""
+    if not text or not text.isprintable() or len(text) > PATH_MAX_CHARS:
+        raise InvalidText()
+    return text.rstrip("/") or "/"
+
+
+def read_file_pattern(text: str) -> str:
+    """The path of files of which the last part may hold the wildcards *, ? and [...]."""
+    if not text or not text.isprintable() or len(text) > PATH_MAX_CHARS:
+        raise InvalidText()
+    folder, _, name = text.rpartition("/")
+    if any(char in folder for char in "*?["):
+        raise InvalidText("wildcards stand in the last part of the path only")
+    if not name.endswith(FILE_SUFFIXES):
+        raise InvalidText(f"did you mean {quoted(text.rstrip('/') + '/*.json')}?" if "." not in name else "")
     return text
 
 

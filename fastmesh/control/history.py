@@ -10,12 +10,17 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from fastmesh.config import Problem
+    from fastmesh.config.difference import Change
 
 KEPT = 20
 """How many attempts are remembered."""
 
 PROBLEMS_KEPT = 50
 """How many problems of one attempt are remembered."""
+
+
+CHANGES_KEPT = 20
+"""How many changes of one attempt are remembered, and said in the log."""
 
 
 class Outcome(StrEnum):
@@ -36,6 +41,8 @@ class Attempt:
     outcome: Outcome
     duration_ms: float  # first look at the directory to the snapshot being sent to the workers
     problems: tuple[Problem, ...] = ()
+    changes: tuple[Change, ...] = ()  # the first of them, against the version before; none of the first version
+    change_count: int = 0
     error: str = ""  # what a problem in the files does not cover: an address in use
 
 

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 
 from fastmesh._core.process import release_memory
 from fastmesh.config import LoadCache, load
-from fastmesh.control.history import PROBLEMS_KEPT, Attempt, Outcome
+from fastmesh.config.difference import all_changes
+from fastmesh.control.history import CHANGES_KEPT, PROBLEMS_KEPT, Attempt, Outcome
 from fastmesh.control.sockets import BindError
 from fastmesh.control.watch import changes
 
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from fastmesh.config import LoadResult
+    from fastmesh.config.difference import Change
     from fastmesh.control.state import State
 
 log = logging.getLogger(__name__)
@@ -34,6 +36,7 @@ class Reloader:
         self._state = state
         self._apply = apply
         self._cache = LoadCache()
+        self._loaded: LoadResult | None = None  # the version in force
         self._named: dict[str, None] = {}  # files that the directory names, now or in the version in force
         self._one_at_a_time = asyncio.Lock()
 
@@ -59,6 +62,7 @@ class Reloader:
                 outcome, error = await self._try(result)
                 self._note_named(result, outcome)
                 duration_ms = (time.monotonic() - started_s) * 1000
+                found = await self._changes(result) if outcome is Outcome.APPLIED else []
             finally:
                 gc.collect()
                 release_memory()
@@ -70,6 +74,8 @@ class Reloader:
                 outcome=outcome,
                 duration_ms=duration_ms,
                 problems=result.errors[:PROBLEMS_KEPT],
+                changes=tuple(found[:CHANGES_KEPT]),
+                change_count=len(found),
                 error=error,
             )
             self._record(attempt, forced)
@@ -103,6 +109,11 @@ class Reloader:
         }
         return Outcome.APPLIED, ""
 
+    async def _changes(self, result: LoadResult) -> list[Change]:
+        """What the version now in force changes, against the one before."""
+        old, self._loaded = self._loaded, result
+        return [] if old is None else await asyncio.to_thread(all_changes, old, result)
+
     def _record(self, attempt: Attempt, forced: bool) -> None:
         state = self._state
         was_stale, before = state.stale, (state.problems, state.error)
@@ -124,9 +135,20 @@ class Reloader:
         elif attempt.outcome is Outcome.APPLIED:
             for warning in self._state.warnings:
                 log.warning("%s", warning)
+            self._say_changes(attempt)
             log.info("version %s in force after %.0f ms", short(attempt.version), attempt.duration_ms)
         else:
             log.info("version %s is in force already", short(attempt.version))
+
+    def _say_changes(self, attempt: Attempt) -> None:
+        if self._state.history.counts[Outcome.APPLIED] == 1:
+            return  # the first version
+        for change in attempt.changes:
+            log.info("changed: %s", change)
+        if attempt.change_count > len(attempt.changes):
+            log.info("changed: and %d more", attempt.change_count - len(attempt.changes))
+        if not attempt.changes:
+            log.info("changed: nothing that has an effect")
 
 
 def short(version: str) -> str:

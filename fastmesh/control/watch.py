@@ -1,7 +1,7 @@
-"""Notices that the configuration directory, or a file elsewhere that it names, may have changed.
+"""Notices that a directory, or a file elsewhere that is named with it, may have changed.
 
 The kernel tells of folders, not of single files: editors rename a file over another, and Kubernetes swaps a symlink.
-In the configuration directory everything counts; in the folders of other files, only these files do. A file that is
+In the directory itself everything counts; in the folders of other files, only these files do. A file that is
 being written in place is waited for until its writer closes it. Four times a second we look whether each path still
 leads to the same folder (a symlink to the current release, say); every few seconds contents are compared too: for file
 systems that tell nothing, for files behind symlinks that lie elsewhere, and for folders beyond the number that the
@@ -37,6 +37,8 @@ POLL_INTERVAL_S = 3.0
 FOLDERS_MAX = 32
 """Folders of other files that the kernel is asked about, with a descriptor each."""
 
+YAML = (".yaml", ".yml")
+
 _READ_BYTES = 65536
 
 # Of inotify(7): struct inotify_event without its name, and the events that begin and end the writing of a file.
@@ -49,14 +51,21 @@ def _nothing() -> tuple[Path, ...]:
     return ()
 
 
-async def changes(directory: Path, others: Callable[[], Collection[Path]] = _nothing) -> AsyncIterator[None]:
+async def changes(
+    directory: Path,
+    others: Callable[[], Collection[Path]] = _nothing,
+    suffixes: tuple[str, ...] = YAML,
+    look: Callable[[Path, Collection[Path]], object] | None = None,
+) -> AsyncIterator[None]:
     """One item at once, for what happened before, then one after each event and after each difference.
 
-    `others`: the files that matter besides, as of now; asked again and again.
+    `others`: the files that matter besides, as of now; asked again and again. `suffixes`: of files in the directory
+    that are waited for while they are written. `look`: what is compared; without it, contents, by `fingerprint`.
     """
-    watch = _Watch(directory, others())
+    look = look or fingerprint
+    watch = _Watch(directory, suffixes, others())
     try:
-        seen = fingerprint(directory, others())
+        seen = look(directory, others())
         compared_s = time.monotonic()
         yield
         while True:
@@ -65,7 +74,7 @@ async def changes(directory: Path, others: Callable[[], Collection[Path]] = _not
             if not happened and not replaced and time.monotonic() - compared_s < POLL_INTERVAL_S:
                 continue
             compared_s = time.monotonic()
-            now = fingerprint(directory, others())
+            now = look(directory, others())
             # An event counts even if contents are as before: whoever loaded them may have seen others in between.
             if happened or replaced or now != seen:
                 seen = now
@@ -77,9 +86,9 @@ async def changes(directory: Path, others: Callable[[], Collection[Path]] = _not
 class _Watch:
     """The kernel's view of the directory and of the folders of other files."""
 
-    def __init__(self, directory: Path, others: Iterable[Path]) -> None:
+    def __init__(self, directory: Path, suffixes: tuple[str, ...], others: Iterable[Path]) -> None:
         self._changed = asyncio.Event()
-        self._directory = _Folder(directory, None, self._changed)
+        self._directory = _Folder(directory, None, self._changed, suffixes)
         self._others: dict[Path, _Folder] = {}
         self.follow(others)
 
@@ -131,10 +140,13 @@ class _Watch:
 class _Folder:
     """The kernel's view of whatever folder stands at a path."""
 
-    def __init__(self, path: Path, names: set[bytes] | None, changed: asyncio.Event) -> None:
+    def __init__(
+        self, path: Path, names: set[bytes] | None, changed: asyncio.Event, suffixes: tuple[str, ...] = ()
+    ) -> None:
         self.path = path
         self.names = names  # the files that matter; None: all
-        self.also: set[bytes] = set()  # of the configuration directory: files to be waited for besides YAML
+        self.also: set[bytes] = set()  # where all matter: files that are waited for whatever their suffix
+        self._suffixes = tuple(map(os.fsencode, suffixes))
         self._changed = changed
         self._loop = asyncio.get_running_loop()
         self._identity = (0, 0)
@@ -186,7 +198,7 @@ class _Folder:
     def _is_read(self, name: bytes) -> bool:
         if self.names is not None:
             return name in self.names
-        return name in self.also or (name.endswith((b".yaml", b".yml")) and not name.startswith(b"."))
+        return name in self.also or (name.endswith(self._suffixes) and not name.startswith(b"."))
 
     def close(self) -> None:
         if self._fd >= 0:
@@ -208,7 +220,7 @@ def fingerprint(directory: Path, others: Iterable[Path] = ()) -> str:
     """A hash of the names and contents of the YAML files and of others, and of which cannot be read."""
     digest = hashlib.blake2b(digest_size=16)
     try:
-        paths = sorted(path for path in directory.iterdir() if path.suffix in (".yaml", ".yml"))
+        paths = sorted(path for path in directory.iterdir() if path.suffix in YAML)
     except OSError:
         return ""
     for path in [*paths, *others]:

@@ -42,6 +42,7 @@ _VERIFY = {
 }
 _MODE_RELEASE_BUFFERS = 0x10  # an idle connection keeps no room for records
 _IDENTITIES_KEPT = 1024
+_DELIMITERS = frozenset(",;=")
 
 
 class Credentials:
@@ -251,9 +252,9 @@ def identify(der: bytes) -> tuple[bytes, bytes, bytes, bytes] | None:
     subject = "".join(char if char.isprintable() else _escaped(char) for char in subject)
     forwarded = [f"Hash={hashlib.sha256(der).hexdigest()}", f"Subject={_quoted(subject)}"]
     if uri:
-        forwarded.append(f"URI={_quoted(uri) if set(uri) & set(',;=') else uri}")
+        forwarded.append(f"URI={_quoted(uri) if set(uri) & _DELIMITERS else uri}")
     if host:
-        forwarded.append(f"DNS={host}")
+        forwarded.append(f"DNS={_quoted(host) if set(host) & _DELIMITERS else host}")
     return uri.encode(), host.encode(), subject.encode(), ";".join(forwarded).encode()
 
 

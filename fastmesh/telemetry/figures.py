@@ -24,6 +24,15 @@ class ServiceHealth:
 
 
 @dataclass(frozen=True, slots=True)
+class DiscoveryFigures:
+    """How it stands with the sources of a service, and with the names of its endpoints."""
+
+    service: str
+    age_s: float  # for how long the worst of them has said nothing good; 0: all do
+    errors: int  # files, leases and look-ups that are of no use now
+
+
+@dataclass(frozen=True, slots=True)
 class CertificateExpiry:
     """A file of certificates, and when it is of no more use."""
 
@@ -46,6 +55,7 @@ class ControlFigures:
     live_kinds: Sequence[str] = ()  # fastmesh._core.engine.LIVE_KINDS; empty: live objects are not shown
     services: Sequence[ServiceHealth] = ()
     endpoints: Sequence[EndpointHealth] = ()
+    discovery: Sequence[DiscoveryFigures] = ()
     certificates: Sequence[CertificateExpiry] = ()
     log_lines_written: int = 0  # by the sink, of all workers
     log_lines_dropped: int = 0  # by the sink: the disk is full

@@ -67,6 +67,23 @@ def _control_families(figures: ControlFigures) -> Families:
         Family("fastmesh_certificate_expiry_timestamp_seconds", "gauge", "When a certificate expires.", "seconds"),
         [("", labels(certificate=each.name), each.not_after_unix_s) for each in figures.certificates],
     )
+    yield from _discovery_families(figures)
+
+
+def _discovery_families(figures: ControlFigures) -> Families:
+    yield (
+        Family(
+            "fastmesh_discovery_age_seconds",
+            "gauge",
+            "For how long a source of endpoints has said nothing good, the last ones being kept; 0: all do.",
+            "seconds",
+        ),
+        [("", labels(service=each.service), round(each.age_s, 3)) for each in figures.discovery],
+    )
+    yield (
+        Family("fastmesh_discovery_errors", "gauge", "Files, leases and look-ups that are of no use now."),
+        [("", labels(service=each.service), each.errors) for each in figures.discovery],
+    )
 
 
 _WORKER_COUNTERS: tuple[tuple[str, str, Callable[[WorkerStats], int]], ...] = (

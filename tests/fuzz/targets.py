@@ -11,6 +11,8 @@ from fastmesh._core import grpc, hpack, http1_parser, http1_writer, proxy_protoc
 from fastmesh._core.headers import Head
 from fastmesh._core.http1_chunked import Decoder
 from fastmesh._core.http1_parser import ParseError
+from tests.fuzz import session
+from tests.http2_peers import PREFACE, frame, settings, u32
 from tests.oracle.first_bytes import read_hello, read_proxy
 from tests.oracle.hpack_blocks import check_blocks
 from tests.oracle.http1_relay import Incomplete, check_request, check_response
@@ -219,6 +221,8 @@ TARGETS: dict[str, Target] = {
     "header_blocks": header_blocks,
     "http2_request": http2_request,
     "http2_response": http2_response,
+    "http2_client": session.as_client,
+    "http2_endpoint": session.as_endpoint,
 }
 
 _CODED = b"Transfer-Encoding: chunked"
@@ -255,6 +259,28 @@ def _growing(fields: list[tuple[bytes, bytes]]) -> list[bytes]:
     return [hpack.encode(fields[:count]) for count in range(1, len(fields) + 1)]
 
 
+_POST = hpack.encode(_PSEUDO)
+_FRAMES = [
+    frame(1, 5, 1, hpack.encode([(b":method", b"GET"), *_PSEUDO[1:]])),
+    frame(1, 4, 3, _POST) + frame(0, 0, 3, b"he") + frame(8, 0, 3, u32(1000)) + frame(0, 1, 3, b"llo"),
+    frame(6, 0, 0, b"12345678") + settings((4, 100), (1, 0)) + frame(4, 1),
+    frame(1, 0, 5, _POST[:4]) + frame(9, 0, 5, _POST[4:9]) + frame(9, 4, 5, _POST[9:]) + frame(3, 0, 5, u32(8)),
+    frame(1, 12, 7, b"\x02" + _POST + b"\0\0") + frame(0, 9, 7, b"\x03hello\0\0\0"),
+    frame(1, 4, 9, _POST) + frame(1, 5, 9, hpack.encode([(b"x-sum", b"1")])) + frame(2, 0, 9, u32(1) + b"\x05"),
+    frame(1, 4, 11, hpack.encode(_CONNECT)) + frame(0, 0, 11, b"hello") + frame(0, 1, 11),
+    frame(7, 0, 0, u32(0) + u32(0)),
+]
+_OK = hpack.encode([(b":status", b"200"), (b"x-a", b"b")])
+_ANSWERS = [
+    frame(1, 4, 1, _OK) + frame(0, 1, 1, b"hello"),
+    frame(1, 4, 1, hpack.encode([(b":status", b"103")])) + frame(1, 5, 1, _OK) + frame(3, 0, 1, u32(0)),
+    frame(1, 4, 1, _OK) + frame(0, 0, 1, b"hello") + frame(1, 5, 1, hpack.encode([(b"x-sum", b"1")])),
+    frame(3, 0, 1, u32(7)) + frame(1, 5, 3, _OK),
+    frame(7, 0, 0, u32(1) + u32(0)) + frame(1, 5, 1, _OK),
+    frame(8, 0, 0, u32(1000)) + frame(8, 0, 1, u32(1000)) + frame(6, 0, 0, b"12345678"),
+]
+
+
 SEEDS: dict[str, list[bytes]] = {
     "request": _REQUESTS,
     "response": _RESPONSES,
@@ -280,4 +306,6 @@ SEEDS: dict[str, list[bytes]] = {
     "header_blocks": [_INDEXED, _UPDATES, b"\x82" + _INDEXED, *_growing(_PSEUDO + _FIELDS)],
     "http2_request": [_INDEXED, *_growing(_PSEUDO + _FIELDS), *_growing(_CONNECT)],
     "http2_response": [_UPDATES, *_growing(_STATUS), hpack.encode([(b":status", b"204")])],
+    "http2_client": [PREFACE + settings() + one for one in (*_FRAMES, b"".join(_FRAMES))],
+    "http2_endpoint": [settings((8, 1)) + frame(4, 1) + one for one in (*_ANSWERS, b"".join(_ANSWERS))],
 }

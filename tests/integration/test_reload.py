@@ -113,6 +113,32 @@ def test_sighup_reads_the_directory(served):
     assert "received SIGHUP" in served.log
 
 
+def test_a_reload_says_what_it_changes(served, blue, green):
+    served.serve(green.address, hello="timeouts: {connect: 250ms}")
+    wait_for(served, "green")
+    changes = [
+        f"service hello: endpoint {green.address} added",
+        f"service hello: endpoint {blue.address} removed",
+        "service hello: timeouts.connect is 250ms instead of 1s",
+    ]
+    wait_until(lambda: all(f"changed: {change}" in served.log for change in changes), "the log to say so")
+    last, first = served.admin("/config/history").json
+    assert [f"{one['kind'][:-1]} {one['name']}: {one['text']}" for one in last["changes"]] == changes
+    assert last["changes_total"] == 3
+    assert (first["changes"], first["changes_total"]) == ([], 0)
+    served.write((served.directory / "mesh.yaml").read_text() + "# a comment\n")
+    wait_until(lambda: "changed: nothing that has an effect" in served.log, "the log to say that nothing changes")
+
+
+def test_a_reload_that_changes_much_says_so_briefly(served):
+    routes = "".join(f"  r{n}: {{match: {{path: {{exact: /r{n}}}}}, to: hello}}\n" for n in range(500))
+    served.write(f"routes:\n{routes}", "many.yaml")
+    wait_until(lambda: "changed: and 480 more" in served.log, "the end of the list")
+    assert served.log.count("changed: route r") == 20
+    last = served.status()["last_reload"]
+    assert (len(last["changes"]), last["changes_total"]) == (20, 500)
+
+
 # ---- errors
 
 

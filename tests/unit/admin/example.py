@@ -7,11 +7,12 @@ from collections.abc import Iterator
 
 from fastmesh._core.histogram import BUCKETS, index
 from fastmesh._core.shared import SharedMemory
-from fastmesh.config import CertificateFile
+from fastmesh.config import CertificateFile, Discover
+from fastmesh.config import Endpoint as ConfigEndpoint
 from fastmesh.config.problem import Problem, Severity
 from fastmesh.control.history import Attempt, Outcome
 from fastmesh.control.state import ListenerState, State, WorkerPhase, WorkerState
-from fastmesh.discovery import NameState
+from fastmesh.discovery import NameState, Source
 from fastmesh.health import EndpointHealth
 from fastmesh.identity.validity import DAY_S, Validity
 from fastmesh.snapshot import (
@@ -144,6 +145,11 @@ class ExampleMesh:
         self.shared.set_health(2, False)
         self.shared.bump_health()
         self.dns = [NameState("assets.example", ("10.0.0.7",), now - 5, 60.0, 3)]
+        source = Source("assets", Discover(files="places/*.json"))
+        source.offer((ConfigEndpoint("10.0.0.7:80"),), ())
+        source.settle(frozenset(), frozenset())
+        source.offer((), ("places/a.json:1:1: found a mapping",))
+        self.found = [source]
         self.level = "info"
         self.drained = False
         self.count()
@@ -177,6 +183,9 @@ class ExampleMesh:
 
     def names(self) -> list[NameState]:
         return self.dns
+
+    def sources(self) -> list[Source]:
+        return self.found
 
     def place(self, kind: str, name: str) -> str:
         return {"listeners": "web.yaml:1", "services": "shop.yaml:2", "routes": "shop.yaml:12"}[kind]

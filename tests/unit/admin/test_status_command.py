@@ -54,6 +54,7 @@ def test_everything_at_a_glance(address: str, mesh: ExampleMesh) -> None:
     assert row(result, "assets", "1/1", "0", "-", "-")
     assert row(result, "1", "4712", "serving", "1", "killed by SIGKILL")
     assert row(result, "assets.example", "10.0.0.7")
+    assert row(result, "assets", "files places/*.json", "1", "places/a.json:1:1: found a mapping")
     assert row(result, "certs/web.crt", "expires soon", "5 d", "shop.example 10.0.0.1", "listeners.web")
     assert row(result, "certs/ca.crt", "valid", "300 d", "CA", "listeners.internal")
     assert result.output.index("certs/web.crt") < result.output.index("certs/ca.crt")

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from fastmesh import snapshot as compiled
-from fastmesh.config import CompileCache, Config, LoadCache, compile_snapshot, load, names_to_resolve
+from fastmesh.config import CompileCache, Config, Endpoint, LoadCache, compile_snapshot, load, names_to_resolve
 from tests.unit.config.samples import MESH, CountingIds
 
 Write = Callable[..., Path]
@@ -95,3 +95,25 @@ def test_a_cache_of_another_registry_is_not_used(write: Write) -> None:
 def test_an_empty_mesh(write: Write, ids: CountingIds) -> None:
     snapshot = compile_snapshot(config_of(write(a_yaml="admin: {address: 127.0.0.1:9900}\nroutes: {}\n")), "v", ids, {})
     assert snapshot == compiled.Snapshot("v", (), (), (), ())
+
+
+def test_what_sources_found_comes_after_what_is_written(write: Write, ids: CountingIds) -> None:
+    text = MESH.replace("{endpoints: [127.0.0.1:9003]}", "{endpoints: [127.0.0.1:9003], discover: registry}")
+    config, cache = config_of(write(a_yaml=text)), CompileCache()
+    found = {"other": (Endpoint("10.0.0.5:80", {"zone": "a"}, 3), Endpoint("127.0.0.1:9003", {}, 7))}
+    first = compile_snapshot(config, "v", ids, RESOLVED, cache, found=found).services[1]
+    assert [(each.host, each.port, each.weight, each.labels) for each in first.endpoints] == [
+        ("127.0.0.1", 9003, 1, ()),
+        ("10.0.0.5", 80, 3, (("zone", "a"),)),
+    ]
+    assert compile_snapshot(config, "v", ids, RESOLVED, cache, found=dict(found)).services[1] is first
+    assert len(compile_snapshot(config, "v", ids, RESOLVED, cache).services[1].endpoints) == 1
+
+
+def test_a_service_without_endpoints_may_have_sources(write: Write, ids: CountingIds) -> None:
+    text = MESH.replace("{endpoints: [127.0.0.1:9003]}", "{discover: {files: places/*.json}}")
+    text = text.replace("to: other,", "to: {service: other, subset: {zone: a}},")
+    result = load(write(a_yaml=text), LoadCache())
+    assert result.problems == ()
+    assert result.config is not None
+    assert compile_snapshot(result.config, "v", ids, {}).services[1].endpoints == ()

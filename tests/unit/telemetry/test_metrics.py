@@ -5,9 +5,16 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families 
 from prometheus_client.parser import text_string_to_metric_families as parse_prometheus
 
 from fastmesh._core.histogram import BUCKETS, index
+from fastmesh._core.http2_guard import ATTACKS
 from fastmesh._core.reason import NAMES
 from fastmesh._core.shared import SharedMemory
-from fastmesh.telemetry.figures import CertificateExpiry, ControlFigures, EndpointHealth, ServiceHealth
+from fastmesh.telemetry.figures import (
+    CertificateExpiry,
+    ControlFigures,
+    DiscoveryFigures,
+    EndpointHealth,
+    ServiceHealth,
+)
 from fastmesh.telemetry.ids import IdRegistry, Kind
 from fastmesh.telemetry.metrics import Format, render
 
@@ -25,6 +32,7 @@ FIGURES = ControlFigures(
     live_kinds=("connection", "exchange"),
     services=[ServiceHealth("hello", 1, 3, True)],
     endpoints=[EndpointHealth("hello", "127.0.0.1:9001", False)],
+    discovery=[DiscoveryFigures("hello", 12.3456, 2)],
     certificates=[CertificateExpiry("certs/web.crt", 1_800_000_000), CertificateExpiry(AWKWARD, 1)],
     log_lines_written=11,
     log_lines_dropped=12,
@@ -73,6 +81,8 @@ def test_control_figures(scrape):
     assert seen.value("fastmesh_last_reload_timestamp_seconds") == 2000
     assert seen.value("fastmesh_last_applied_timestamp_seconds") == 0
     assert seen.value("fastmesh_config_errors") == 2
+    assert seen.value("fastmesh_discovery_age_seconds", service="hello") == 12.346
+    assert seen.value("fastmesh_discovery_errors", service="hello") == 2
     assert seen.value("fastmesh_worker_restarts_total") == 4
     assert seen.value("fastmesh_access_log_written_total") == 11
     assert seen.value("fastmesh_access_log_discarded_total") == 12
@@ -180,7 +190,7 @@ def test_listeners(scrape, shared, registry):
 
 
 def test_workers(scrape, shared):
-    for place in range(26):
+    for place in range(38):
         shared.add("worker", 1, 0, place, 100 + place)
     seen = scrape()
     assert seen.value("fastmesh_workers") == 1
@@ -189,9 +199,11 @@ def test_workers(scrape, shared):
     assert seen.value("fastmesh_access_log_lines_total", worker="1") == 106
     assert seen.value("fastmesh_access_log_dropped_total", worker="1") == 107
     assert seen.value("fastmesh_rate_limit_evictions_total") == 108
-    assert seen.value("fastmesh_worker_buffer_bytes", worker="1") == 109
-    assert seen.value("fastmesh_worker_live_objects", worker="1", kind="connection") == 110
-    assert seen.value("fastmesh_worker_live_objects", worker="1", kind="exchange") == 111
+    assert seen.value("fastmesh_worker_buffer_bytes", worker="1") == 121
+    assert seen.value("fastmesh_http2_cut_off_total", kind=ATTACKS[0]) == 109
+    assert seen.value("fastmesh_http2_cut_off_total", kind=ATTACKS[11]) == 120
+    assert seen.value("fastmesh_worker_live_objects", worker="1", kind="connection") == 122
+    assert seen.value("fastmesh_worker_live_objects", worker="1", kind="exchange") == 123
     assert seen.value("fastmesh_worker_live_objects", worker="0", kind="exchange") is None
 
 
