@@ -1,5 +1,6 @@
 """Run the mesh of this folder's parent with the example services behind it, until Ctrl-C."""
 
+import os
 import signal
 import socket
 import subprocess
@@ -9,21 +10,33 @@ from pathlib import Path
 from types import FrameType
 from typing import NoReturn
 
+import certificates
 import yaml
 
 HERE = Path(__file__).resolve().parent
 CONFIG = HERE.parent
-PROJECT = CONFIG.parent
 START_LIMIT_S = 20.0
 STOP_LIMIT_S = 20.0
 
 TOUR = """
-fastmesh is running: the mesh of {config}/, with the services hello (v1, v2) and assets behind it
+fastmesh is running: the mesh of {config}/, with the services hello (v1, v2), assets and greeter behind it
 {addresses}
-Three things to try in another terminal:
-  curl {web}/                            nine in ten answers come from hello v1, one from v2
-  curl -H 'X-User-Group: beta' {web}/    always hello v2
-  curl {web}/static/site.css             the service assets
+Things to try in another terminal:
+  curl http://{web}/
+      nine in ten answers come from hello v1, one from v2
+  curl -H 'X-User-Group: beta' http://{web}/
+      always hello v2
+  curl http://{web}/static/site.css
+      the service assets
+  curl http://{raw}/
+      the same by TCP, untouched
+  curl -v --cacert {certs}/ca.crt https://localhost:{secure_port}/
+      TLS 1.3 and HTTP/2, as -v shows
+  curl --cacert {certs}/ca.crt --cert {certs}/ada.crt --key {certs}/ada.key https://localhost:{secure_port}/
+      the client has a certificate: hello v2, by the route people; the service is told who it is
+  printf '\\0\\0\\0\\0\\7\\12\\5world' | curl -s --cacert {certs}/ca.crt -H 'content-type: application/grpc' \\
+    -H 'te: trailers' --data-binary @- https://localhost:{secure_port}/greet.Greeter/Greet | tail -c +8
+      gRPC: over TLS to the mesh, over mutual TLS to the service greeter
 
 Then edit {config}/routes.yaml (say, the weights of the route hello) and ask again. Ctrl-C stops everything.
 """
@@ -38,19 +51,20 @@ def on_signal(number: int, frame: FrameType | None) -> NoReturn:
 
 
 def addresses() -> dict[str, str]:
-    """The addresses of the listeners and of the admin API, as the files in config/ have them now."""
+    """The addresses of the listeners and of the admin API, as the files in config/ have them now, with their scheme."""
     found: dict[str, str] = {}
     for file in sorted(CONFIG.glob("*.yaml")):
         content = yaml.safe_load(file.read_text("utf-8")) or {}
         for name, listener in content.get("listeners", {}).items():
-            found[f"listener {name}"] = listener["address"]
+            scheme = "https" if "tls" in listener else "tcp" if "tcp" in listener else "http"
+            found[f"listener {name}"] = f"{scheme}://{listener['address']}"
         if "admin" in content:
-            found["admin"] = content["admin"]["address"]
+            found["admin"] = f"http://{content['admin']['address']}"
     return found
 
 
 def accepts(address: str) -> bool:
-    host, _, port = address.rpartition(":")
+    host, _, port = address.rpartition("/")[2].rpartition(":")
     try:
         socket.create_connection((host.strip("[]"), int(port)), timeout=1).close()
     except OSError:
@@ -97,15 +111,23 @@ def stop(children: dict[str, subprocess.Popen[bytes]]) -> bool:
 
 def tour() -> str:
     found = addresses()
-    web = next((address for name, address in found.items() if name.startswith("listener ")), "127.0.0.1:8080")
-    lines = "".join(f"  {name:<14} http://{address}\n" for name, address in found.items())
-    return TOUR.format(config=CONFIG.name, addresses=lines, web=f"http://{web}")
+    bare = {name: address.partition("://")[2] for name, address in found.items()}
+    return TOUR.format(
+        config=CONFIG.name,
+        certs=os.path.relpath(certificates.FOLDER),
+        addresses="".join(f"  {name:<16} {address}\n" for name, address in found.items()),
+        web=bare.get("listener web", "127.0.0.1:8080"),
+        raw=bare.get("listener raw", "127.0.0.1:8081"),
+        secure_port=bare.get("listener secure", "127.0.0.1:8443").rpartition(":")[2],
+    )
 
 
 def run(children: dict[str, subprocess.Popen[bytes]]) -> str | None:
     """Start everything and wait until one ends, which is an error; `Stop` interrupts."""
+    certificates.make()
     children["the example services"] = start("the example services", [str(HERE / "services.py")])
-    services = {str(port): f"127.0.0.1:{port}" for port in (9001, 9002, 9003)}
+    children["the gRPC service"] = start("the gRPC service", [str(HERE / "greeter.py")])
+    services = {str(port): f"127.0.0.1:{port}" for port in (9001, 9002, 9003, 9004)}
     if problem := wait_ready(children, services):
         return problem
     if subprocess.run([sys.executable, "-m", "fastmesh", "check", str(CONFIG)]).returncode:

@@ -206,9 +206,7 @@ def unhealthy(mesh: Mesh) -> list[str]:
 
 
 @pytest.mark.parametrize("mode", [PLAIN, MUTUAL], ids=lambda mode: mode.name)
-def test_no_call_fails_while_servers_leave_and_come_back(
-    mesh, authority, start_server, tmp_path, mode: Mode
-) -> None:
+def test_no_call_fails_while_servers_leave_and_come_back(mesh, authority, start_server, tmp_path, mode: Mode) -> None:
     """Each server says goodbye by GOAWAY, finishes what it has, and is started again at its address.
 
     grpcio's server itself answers some of the calls that arrive in that moment with CANCELLED, without a proxy too; such

@@ -49,7 +49,6 @@ def websocket(version: str, port: int, tls: ssl.SSLContext | None = None, path: 
         yield client
 
 
-
 class Pairing:
     """An engine between clients of one version of HTTP and a server of another."""
 
