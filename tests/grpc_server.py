@@ -90,7 +90,6 @@ class EchoServer:
         self.cancelled += 1
         return b""
 
-
     def slow(self, request: bytes, call: grpc.ServicerContext) -> bytes:
         """Answers after so many milliseconds as the request says."""
         self.note(call)

@@ -6,6 +6,9 @@ from typing import Self, final
 FIELDS: tuple[str, ...]
 """The names of the fields, in the order of a JSON line."""
 
+OPTIONAL: frozenset[str]
+"""Those that a JSON line has only where they say something."""
+
 LINE_MAX_BYTES: int
 """No line is longer, its line end included; long values are cut and end in three dots."""
 

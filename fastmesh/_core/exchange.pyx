@@ -68,6 +68,7 @@ from fastmesh._core.reason cimport (
     REASON_DEADLINE_EXCEEDED,
     REASON_DOWNSTREAM_CLOSED,
     REASON_DOWNSTREAM_STALLED,
+    REASON_IDLE_TIMEOUT,
     REASON_NO_ENDPOINT,
     REASON_OVERLOADED,
     REASON_NO_ROUTE,
@@ -645,6 +646,7 @@ cdef void exchange_on_timer(exchange_t* exchange) noexcept nogil:
         exchange.activity_ms = exchange.worker.now_ms
         set_timer(exchange)
     elif exchange.flags & EXCHANGE_TUNNEL:
+        exchange.reason = REASON_IDLE_TIMEOUT
         finish(exchange)
     elif exchange.downstream.server.blocked(exchange):
         fail(exchange, REASON_DOWNSTREAM_STALLED, b"")

@@ -32,9 +32,9 @@ cdef struct forwarding_t:               # constant for a listener and a client c
 # ours where "_" counts as "-" (X_Forwarded_For) is dropped too. Of -Proto and -Host that are kept, the last one is.
 cdef int forward_request(head_t* head, const forwarding_t* forwarding, const char* request_id) noexcept nogil
 # The same for a response. `to_version_minor` is the client's, 2 for HTTP/2: for a 1.0 client a chunked body becomes
-# close-delimited, and a close-delimited one stays; for 1.1 and 2 a close-delimited body becomes chunked (head.framing is
-# changed and tells which). `keep_alive` false appends "connection: close" (true, for 1.0: "connection: keep-alive").
-# HEAD, 204, 304 keep the Content-Length that the endpoint sent.
+# close-delimited, and a close-delimited one stays; for 1.1 and 2 a close-delimited body becomes chunked (head.framing
+# is changed and tells which). `keep_alive` false appends "connection: close" (true, for 1.0: "connection:
+# keep-alive"). HEAD, 204, 304 keep the Content-Length that the endpoint sent.
 cdef int forward_response(
     head_t* head, const forwarding_t* forwarding, uint8_t method_id, uint8_t to_version_minor, bint keep_alive
 ) noexcept nogil

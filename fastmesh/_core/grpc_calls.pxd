@@ -1,7 +1,7 @@
 """Counts of gRPC calls by service, method and status, in shared memory: a table of names in each worker's area.
 
-The names come from clients, so only calls that an endpoint has answered, and not with UNIMPLEMENTED, get a row; the rest,
-and what exceeds the table, is counted in row 0.
+The names come from clients, so only calls that an endpoint has answered, and not with UNIMPLEMENTED, get a row; the
+rest, and what exceeds the table, is counted in row 0.
 """
 
 from libc.stdint cimport uint8_t, uint32_t, uint64_t

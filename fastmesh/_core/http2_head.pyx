@@ -169,7 +169,7 @@ cdef int set_request_framing(head_t* head, const http2_seen_t* seen, bint is_end
         return refuse(detail, b"TRACE with content")
     if is_end:
         # HTTP/1 says of a method that has content that there is none (RFC 9110 8.6).
-        if has_length or head.method_id == METHOD_POST or head.method_id == METHOD_PUT or head.method_id == METHOD_PATCH:
+        if has_length or head.method_id in (METHOD_POST, METHOD_PUT, METHOD_PATCH):
             head.framing = FRAMING_LENGTH
         return 0 if head.content_length == 0 else refuse(detail, b"content-length without content")
     head.framing = FRAMING_LENGTH if has_length else FRAMING_CHUNKED

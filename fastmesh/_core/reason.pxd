@@ -38,7 +38,8 @@ cdef enum:                          # reason_t
     REASON_UPSTREAM_REFUSED = 26
     REASON_UPGRADE_REFUSED = 27
     REASON_PROXY_HEADER = 28
-    REASON_COUNT = 29
+    REASON_IDLE_TIMEOUT = 29
+    REASON_COUNT = 30
 
 cdef const char* reason_name(uint8_t reason) noexcept nogil
 cdef int reason_status(uint8_t reason) noexcept nogil

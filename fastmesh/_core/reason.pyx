@@ -37,6 +37,7 @@ TABLE[REASON_UPSTREAM_REFUSED] = entry_t(b"upstream_refused", 503, b"the endpoin
 TABLE[REASON_UPGRADE_REFUSED] = entry_t(b"upgrade_refused", 502, b"the endpoint does not speak the protocol asked for")
 
 TABLE[REASON_PROXY_HEADER] = entry_t(b"proxy_header", 0, b"the connection does not begin with a sound PROXY header")
+TABLE[REASON_IDLE_TIMEOUT] = entry_t(b"idle_timeout", 0, b"no byte went either way for too long")
 
 
 cdef const char* reason_name(uint8_t reason) noexcept nogil:

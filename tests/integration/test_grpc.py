@@ -19,7 +19,6 @@ from tests.engine import EngineThread, make_snapshot, wait_until
 from tests.grpc_server import OPTIONS, EchoServer, Stub
 from tests.secure import MODES, NAME, PLAIN, Authority, Mode
 
-
 STREAMS = {"streams_max": 256}
 
 

@@ -194,6 +194,32 @@ def test_memory_is_bounded_when_nobody_reads() -> None:
         stop.set()
 
 
+def test_resets_of_both_sides_in_one_round() -> None:
+    """What waited for the endpoint is dropped, and nobody is left to be told."""
+    leave, left = threading.Event(), threading.Event()
+
+    def leave_unread(client: Client, number: int) -> None:
+        leave.wait(TIMEOUT_S)
+        client.reset()
+        left.set()
+
+    with relayed(leave_unread) as (engine, _):
+        client = engine.connect()
+        client.sock.settimeout(0.3)
+        with contextlib.suppress(TimeoutError):
+            while True:
+                client.sock.send(bytes(MIB))
+
+        def at_once(_: object) -> None:
+            client.reset()
+            leave.set()
+            left.wait(TIMEOUT_S)
+
+        engine.call(at_once)
+        engine.settle()
+        assert reason_count(engine, "downstream_closed") == 1
+
+
 def test_what_came_before_the_upstream_was_connected_is_passed_on() -> None:
     with relayed(echo) as (engine, _):
         for _ in range(50):

@@ -1,4 +1,4 @@
-"""WebSocket in every pairing of HTTP/1.1 and HTTP/2, plain and with TLS, with the frames of the `websockets` library."""
+"""WebSocket in every pairing of HTTP/1.1 and HTTP/2, plain and with TLS; the frames are the `websockets` library's."""
 
 from __future__ import annotations
 
@@ -49,7 +49,6 @@ def websocket(version: str, port: int, tls: ssl.SSLContext | None = None, path: 
         yield client
 
 
-
 class Pairing:
     """An engine between clients of one version of HTTP and a server of another."""
 
@@ -75,7 +74,7 @@ class Pairing:
         reader, writer = os.pipe()
         os.set_blocking(writer, False)
         self.engine.call(lambda engine: engine.set_access_log(writer))
-        self._log = open(reader)
+        self._log = open(reader)  # noqa: SIM115
 
     def open(self) -> AbstractContextManager[Socket]:
         tls = None

@@ -5,19 +5,25 @@ Afterwards nothing is left alive, every exchange is accounted for, and who behav
 
 from __future__ import annotations
 
+import gc
 import os
 import random
 import socket
+import ssl
 import threading
 import time
 from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
 
+import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from fastmesh import snapshot as s
 from fastmesh._core.reason import NAMES, STATUSES
 from tests.engine import Client, EngineThread, ScriptedUpstream, make_snapshot, reply
+from tests.http2_peers import Http2Client, get, http2_endpoint
+from tests.integration.test_tls import client_settings, issue, listener_tls, server_settings, service_tls
 from tests.mesh import Mesh, wait_until
 
 DURATION_S = 7.0
@@ -271,6 +277,61 @@ def test_engine() -> None:
     assert by_class[0] <= sum(reasons[name] for name in without_status)
     for reason in ("upstream_reset", "upstream_malformed", "upstream_truncated", "request_timeout", "bad_request"):
         assert reasons[reason] > 0, f"{reason} never came about"
+    engine.close()
+
+
+# ---- TLS and HTTP/2, in this process
+
+
+ROUNDS = 12
+ROUND_CONNECTIONS = 25
+ROUND_STREAMS = 8
+GROWTH_MAX_BYTES = 1 << 20  # a leak of 1 KiB a stream would be 2.4 MB
+
+
+def _resident_bytes() -> int:
+    with open("/proc/self/statm") as file:
+        return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
+def _secured(port: int, certificate: s.Certificate, version: int) -> s.Snapshot:
+    return make_snapshot(
+        [port],
+        {"tls": listener_tls(alpn=("h2", "http/1.1"))},
+        {"tls": service_tls(), "protocol": s.Protocol.HTTP2, "pool_age_max_ms": 20},
+        version=f"{version:02x}",
+        certificates=(certificate,),
+    )
+
+
+def _round(engine: EngineThread, settings: ssl.SSLContext) -> None:
+    for _ in range(ROUND_CONNECTIONS):
+        sock = socket.create_connection(("127.0.0.1", engine.port), timeout=10)
+        client = Http2Client(settings.wrap_socket(sock, server_hostname="example.org"))
+        streams = [client.request(get(), b"x" * 1000) for _ in range(ROUND_STREAMS)]
+        assert [client.answer(stream_id).status for stream_id in streams] == [200] * ROUND_STREAMS
+        client.close()
+    engine.settle()
+
+
+@pytest.mark.skipif("LD_PRELOAD" in os.environ, reason="sanitizers keep memory of their own")
+def test_memory_does_not_grow_with_handshakes_streams_and_certificates() -> None:
+    to_endpoint, from_client = server_settings(), client_settings()
+    to_endpoint.set_alpn_protocols(["h2"])
+    from_client.set_alpn_protocols(["h2"])
+    upstream = ScriptedUpstream(http2_endpoint(), to_endpoint)
+    engine = EngineThread(_secured(upstream.port, issue("example.org"), 1))
+    sizes = []
+    for number in range(2 * ROUNDS):
+        engine.install(_secured(upstream.port, issue("example.org"), 2 + number))
+        _round(engine, from_client)
+        if number % ROUNDS == ROUNDS - 1:
+            gc.collect()
+            sizes.append(_resident_bytes())
+    assert engine.live()["tables"] == 1
+    assert engine.shared.series(2).requests[2] == 2 * ROUNDS * ROUND_CONNECTIONS * ROUND_STREAMS
+    assert sizes[1] - sizes[0] < GROWTH_MAX_BYTES, sizes
+    upstream.close()
     engine.close()
 
 

@@ -71,6 +71,12 @@ def test_a_subject_cannot_break_out(text: str, subject: bytes, forwarded: bytes)
     assert found[3].split(b";", 1)[1] == forwarded
 
 
+def test_a_dns_name_cannot_add_an_element() -> None:
+    found = identify(certificate(name("CN=a"), x509.DNSName("a;URI=spiffe://mesh/admin,By=b")))
+    assert found is not None
+    assert found[3].endswith(b';DNS="a;URI=spiffe://mesh/admin,By=b"')
+
+
 def test_what_cannot_be_made_out_is_no_identity() -> None:
     assert identify(b"\x30\x03\x02\x01\x01") is None
 
