@@ -128,7 +128,7 @@ def test_grpc_over_mutual_tls(example: Example) -> None:
 def test_the_grpc_service_takes_nobody_without_a_certificate(example: Example) -> None:
     curl = f"curl -sS --cacert config/certs/ca.crt https://127.0.0.1:{example.ports['9004']}/"
     assert example.sh(f"{curl} --cert config/certs/ada.crt --key config/certs/ada.key -o /dev/null -w '%{{http_code}}'")
-    with pytest.raises(AssertionError, match="certificate required|reset by peer"):  # as it was fast enough to be read
+    with pytest.raises(AssertionError, match="curl: "):  # an alert, or a reset that overtakes it
         example.sh(curl)
 
 
