@@ -39,6 +39,7 @@ from fastmesh._core.exchange cimport (
     exchange_set_request,
     exchange_takes_body,
 )
+from fastmesh._core.hashing cimport splitmix64
 from fastmesh._core.headers cimport (
     FRAMING_CHUNKED,
     FRAMING_CLOSE,
@@ -254,6 +255,17 @@ cdef void wait_for_head(connection_t* connection) noexcept nogil:
         connection_set_deadline(connection, connection.worker.now_ms + connection.listener.entry.head_timeout_ms)
 
 
+cdef bint has_aged(connection_t* connection) noexcept nogil:
+    """Between 90% and 100% of the age, so that connections opened together do not end together."""
+    cdef uint64_t age = connection.listener.entry.connection_age_max_ms
+    cdef worker_t* worker = connection.worker
+    if age == 0:
+        return False
+    if connection.expires_ms == 0:
+        connection.expires_ms = worker.now_ms + age - age // 10 * (splitmix64(&worker.random) & 1023) // 1024
+    return worker.now_ms >= connection.expires_ms
+
+
 cdef void begin(connection_t* connection, head_t* head) noexcept nogil:
     cdef http1_t* http1 = &connection.http1
     cdef exchange_t* exchange = exchange_new(connection)
@@ -271,6 +283,7 @@ cdef void begin(connection_t* connection, head_t* head) noexcept nogil:
         and not connection.worker.is_draining
         and not connection.listener.is_removed
         and (most == 0 or connection.requests < most)
+        and not has_aged(connection)
     )
     if head.framing == FRAMING_LENGTH and head.content_length > 0:
         http1.phase = HTTP1_BODY_LENGTH

@@ -124,12 +124,13 @@ class ListenerTimeouts(Mapping, frozen=True):
     """How long a stranger may take."""
 
     head: Annotated[
-        Duration, Meta(description="From the first byte of a request to the end of its head; then 408.")
+        Duration,
+        Meta(description="From the first byte of a request to the end of its head, then 408; and for a PROXY header."),
     ] = 10 * SECOND
     idle: Annotated[Duration, Meta(description="Without a request; then the connection is closed.")] = 60 * SECOND
-    handshake: Annotated[
-        Duration, Meta(description="For the TLS handshake, and for a PROXY header; then the connection is closed.")
-    ] = 10 * SECOND
+    handshake: Annotated[Duration, Meta(description="For the TLS handshake; then the connection is closed.")] = (
+        10 * SECOND
+    )
     detect: Annotated[
         Duration, Meta(description="With `protocol: detect`: after so long a silence it is not HTTP.")
     ] = 100

@@ -78,7 +78,7 @@ _SERVICE_COUNTERS: tuple[tuple[str, str, Callable[[ServiceStats], int]], ...] = 
     ("fastmesh_upstream_connects", "Connections opened to endpoints.", lambda stats: stats.connects),
     ("fastmesh_upstream_connect_failures", "Connections that failed to open.", lambda stats: stats.connect_failures),
     ("fastmesh_upstream_reuses", "Requests on a connection from the pool.", lambda stats: stats.reuses),
-    ("fastmesh_retries", "Requests sent again: a reused connection was reset.", lambda stats: stats.retries),
+    ("fastmesh_retries", "Requests sent again, where that was safe.", lambda stats: stats.retries),
     ("fastmesh_panic_requests", "Requests sent while too few endpoints were healthy.", lambda stats: stats.panics),
 )
 

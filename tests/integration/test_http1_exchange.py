@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import threading
+import time
 
 import pytest
 
@@ -332,4 +333,16 @@ def test_the_largest_head_that_can_be_configured() -> None:
         assert client.response().body == b"whole"
         client.send(*(head[i : i + 20_000] for i in range(0, len(head), 20_000)), pause_s=0.01)
         assert client.response().body == b"whole"
+        client.close()
+
+
+def test_a_connection_that_is_old_is_asked_to_end() -> None:
+    with proxied(serve(reply()), listener={"connection_age_max_ms": 200}) as (engine, _):
+        client = engine.connect()
+        client.send(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+        assert "connection" not in client.response().headers
+        time.sleep(0.25)
+        client.send(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+        assert client.response().headers["connection"] == "close"
+        assert client.to_end() == b""
         client.close()
