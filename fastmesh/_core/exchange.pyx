@@ -85,7 +85,8 @@ from fastmesh._core.timer_wheel cimport wheel_cancel, wheel_set
 
 cdef enum:
     CONNECT_TRIES = 2                   # of different endpoints, when connecting fails
-    RETRIES_MAX = 3                     # in all
+    RETRIES_MAX = 3                     # in all, of what may have been seen by an endpoint
+    REFUSALS_MAX = 20                   # in all, where each endpoint has said that it did not act
     CERTIFICATE_FIELD_BYTES = 32        # of X-Forwarded-Client-Cert, besides its value
     KEPT_MAX = 4096                     # exchanges whose memory is kept for reuse: less than 2 MiB
     DEADLINE_SLACK_NS = 10000000
@@ -476,10 +477,10 @@ cdef bint may_try_again(exchange_t* exchange, uint8_t reason, uint8_t proof) noe
     if reason == REASON_CONNECT_FAILED or reason == REASON_CONNECT_TIMEOUT or reason == REASON_UPSTREAM_TLS:
         exchange.connects_failed += 1
         return exchange.connects_failed < CONNECT_TRIES
+    if proof == PROOF_UNPROCESSED:
+        return exchange.retries < REFUSALS_MAX
     if exchange.retries >= RETRIES_MAX:
         return False
-    if proof == PROOF_UNPROCESSED:
-        return True
     if proof != PROOF_SILENT or not can_send_twice(exchange):
         return False
     return exchange.flags & EXCHANGE_ON_REUSED or exchange.retries > 0

@@ -71,6 +71,7 @@ from fastmesh._core.live cimport (
     IO_WRITE_BROKEN,
     PROOF_NONE,
     PROOF_SILENT,
+    PROOF_UNPROCESSED,
     PROTOCOL_HTTP1,
     PROTOCOL_HTTP2,
     connection_t,
@@ -369,6 +370,8 @@ cdef void complete(connection_t* connection, head_t* trailers, bint has_more) no
 cdef void failed(connection_t* connection, uint8_t reason, const char* detail) noexcept nogil:
     cdef exchange_t* exchange = connection.exchange
     cdef uint8_t proof = PROOF_NONE if connection.http1.in_message else PROOF_SILENT
+    if connection.state != CONNECTION_OPEN:
+        proof = PROOF_UNPROCESSED           # nothing was sent: another endpoint's pool will do
     connection.exchange = NULL
     pool_discard(connection)
     exchange_upstream_failed(exchange, reason, detail, proof)

@@ -50,6 +50,7 @@ cdef enum:
 
 
 cdef void http2_on_settings(http2_t* http2, const http2_frame_t* frame, const char* payload) noexcept nogil:
+    cdef uint32_t window = http2.peer_window
     cdef uint32_t error = 0
     cdef uint32_t at = 0
     if frame.flags & HTTP2_ACK:
@@ -58,8 +59,10 @@ cdef void http2_on_settings(http2_t* http2, const http2_frame_t* frame, const ch
         http2_cut_off(http2, HTTP2_ATTACK_SETTINGS)
         return
     while at < frame.length and error == 0:
-        error = apply_setting(http2, http2_read_u16(payload + at), http2_read_u32(payload + at + 2))
+        error = apply_setting(http2, http2_read_u16(payload + at), http2_read_u32(payload + at + 2), &window)
         at += 6
+    if error == 0 and window != http2.peer_window:
+        error = move_windows(http2, window)
     if error:
         http2_fail(http2, error, b"SETTINGS")
         return
@@ -72,12 +75,13 @@ cdef void http2_on_settings(http2_t* http2, const http2_frame_t* frame, const ch
     http2_pump(http2)
 
 
-cdef uint32_t apply_setting(http2_t* http2, uint16_t setting, uint32_t value) noexcept nogil:
+cdef uint32_t apply_setting(http2_t* http2, uint16_t setting, uint32_t value, uint32_t* window) noexcept nogil:
     cdef uint32_t error = http2_check_setting(setting, value)
     if error:
         return error
     if setting == HTTP2_SETTING_WINDOW:
-        return move_windows(http2, value)
+        window[0] = value               # the last one counts: moving the windows of all streams is work
+        return 0
     if setting == HTTP2_SETTING_TABLE_SIZE:
         if value < HPACK_TABLE_BYTES:
             http2.flags |= SESSION_SHRINKS_TABLE

@@ -6,10 +6,18 @@ from fastmesh._core.connection cimport connection_has_progressed, connection_is_
 from fastmesh._core.http2_errors cimport http2_cut_off, http2_fail
 from fastmesh._core.http2_frames cimport HTTP2_CANCEL, HTTP2_ENHANCE_YOUR_CALM, HTTP2_SETTINGS_TIMEOUT
 from fastmesh._core.http2_output cimport http2_stream_reset
-from fastmesh._core.live cimport HTTP2_ATTACK_STALL, HTTP2_IN_BLOCK
+from fastmesh._core.live cimport HTTP2_ATTACK_STALL, HTTP2_IN_BLOCK, connection_t
 
 cdef enum:
-    STALL_MS = 30000                    # without a byte taken of what is left of an answer
+    STALL_MOST_MS = 30000               # without a byte taken of what is left of an answer
+
+
+cdef inline uint64_t stall_ms(http2_t* http2) noexcept nogil:
+    """A client that takes nothing is idle: it has no longer than that."""
+    cdef connection_t* connection = http2.connection
+    if connection.listener == NULL or connection.listener.entry == NULL:
+        return STALL_MOST_MS
+    return min(connection.listener.entry.idle_timeout_ms, <uint32_t>STALL_MOST_MS)
 
 
 cdef inline uint64_t sooner(uint64_t one, uint64_t other) noexcept nogil:
@@ -54,8 +62,8 @@ cdef void reset_stalled(http2_t* http2) noexcept nogil:
         while stream != NULL:
             next = stream.next
             if stream.exchange == NULL and stream.output != NULL:
-                if stream.activity_ms + STALL_MS > now_ms:
-                    due_ms = sooner(due_ms, stream.activity_ms + STALL_MS)
+                if stream.activity_ms + stall_ms(http2) > now_ms:
+                    due_ms = sooner(due_ms, stream.activity_ms + stall_ms(http2))
                 else:
                     was_stalled = True
                     http2_stream_reset(stream, HTTP2_CANCEL)
@@ -67,7 +75,7 @@ cdef void reset_stalled(http2_t* http2) noexcept nogil:
 
 cdef void http2_await_reader(http2_t* http2) noexcept nogil:
     if http2.stall_due_ms == 0:
-        http2.stall_due_ms = http2.connection.worker.now_ms + STALL_MS
+        http2.stall_due_ms = http2.connection.worker.now_ms + stall_ms(http2)
         http2_arm(http2)
 
 

@@ -31,6 +31,9 @@ cdef void http2_fail_stream(http2_stream_t* stream, uint32_t code, const char* d
     http2_stream_reset(stream, code)
     if exchange != NULL:
         http2.role.on_reset(http2, exchange, code, False, detail)
+    # A peer that makes us reset its streams costs as much as one that resets them itself (CVE-2025-8671).
+    if http2_guard_count(http2, HTTP2_ATTACK_RESET):
+        http2_cut_off(http2, HTTP2_ATTACK_RESET)
 
 
 cdef void http2_refuse_frame(http2_t* http2, uint32_t stream_id, uint32_t code) noexcept nogil:

@@ -765,3 +765,17 @@ def test_a_slow_but_steady_reader_gets_all(closing: bool) -> None:
             received += len(data)
             time.sleep(0.025)
         client.close()
+
+
+def test_a_dead_endpoint_does_not_cost_the_others_their_pools() -> None:
+    """A second try that was never sent takes a pooled connection like any request."""
+    upstream = ScriptedUpstream(serve(reply()))
+    engine = EngineThread(make_snapshot([upstream.port, closed_port()]))
+    client = engine.connect()
+    for _ in range(60):
+        client.send(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+        assert client.response().status == 200
+    client.close()
+    assert upstream.connections <= 2
+    upstream.close()
+    engine.close()

@@ -122,6 +122,20 @@ def test_connections_have_an_age():
         client.close()
 
 
+def test_connections_that_began_together_do_not_end_together():
+    with proxied(serve(reply(b"ok")), listener={"connection_age_max_ms": 2000}) as (engine, _):
+        clients = [RawClient(engine.port) for _ in range(24)]
+        ends = []
+        for client in clients:
+            while client.take_frame() is not None and client.frames[-1][0] != GOAWAY:
+                pass
+            ends.append(time.monotonic())
+        # The order of reading hides early ends, not late ones: they are spread over a tenth of the age.
+        assert max(ends) - min(ends) > 0.03
+        for client in clients:
+            client.close()
+
+
 def test_connections_have_a_limit_of_requests():
     with proxied(serve(reply(b"ok")), listener={"connection_requests_max": 3}) as (engine, _):
         client = RawClient(engine.port)

@@ -77,6 +77,45 @@ def test_a_flood_from_a_client_is_cut_off(kind):
         client.close()
 
 
+PROVOKED: dict[str, Callable[[int], bytes]] = {
+    "DATA behind END_STREAM": lambda i: frame(*WHOLE, 2 * i + 1, GET_BLOCK) + frame(DATA, 0, 2 * i + 1, b"x"),
+    "more than content-length": lambda i: (
+        frame(HEADERS, END_HEADERS, 2 * i + 1, block(*get("/", ("content-length", "1"), method="POST")))
+        + frame(DATA, 0, 2 * i + 1, b"xxx")
+    ),
+    "malformed trailers": lambda i: (
+        frame(HEADERS, END_HEADERS, 2 * i + 1, block(*get(method="POST")))
+        + frame(*WHOLE, 2 * i + 1, block((":path", "/")))
+    ),
+}
+
+
+@pytest.mark.parametrize("provoke", PROVOKED)
+def test_resets_that_a_client_provokes_count_as_its_own(provoke):
+    """CVE-2025-8671: the streams are gone at once, so no limit on their number holds; the endpoint has the work."""
+    with proxied(never) as (engine, _):
+        client = RawClient(engine.port)
+        for i in range(4000):
+            try:
+                client.send(PROVOKED[provoke](i))
+            except OSError:
+                break
+        assert client.outcome() == ("connection", ENHANCE_YOUR_CALM) or attacks(engine)
+        assert attacks(engine) == {"rapid_reset": 1}
+        client.close()
+
+
+def test_an_answer_that_nobody_opens_a_window_for_is_given_up():
+    with proxied(serve(reply(b"x" * 5000)), listener={"idle_timeout_ms": 400}) as (engine, _):
+        client = RawClient(engine.port, b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + settings((4, 0)))
+        client.send(frame(*WHOLE, 1, GET_BLOCK))
+        while client.frames[-1:] == [] or client.frames[-1][0] != RST_STREAM:
+            assert client.take_frame() is not None
+        assert client.frames[-1][2:] == (1, u32(CANCEL))
+        assert attacks(engine) == {"stalled_windows": 1}
+        client.close()
+
+
 @pytest.mark.parametrize("kind", ["empty_frames"])
 def test_empty_headers_are_a_flood_too(kind):
     with proxied(never) as (engine, _):
